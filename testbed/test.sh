@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# All levels in one run. The cluster's binaries and the images take long when nothing is cached, so they are built
+# in the background while the levels run that need neither.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+started=$SECONDS
+log=$(mktemp "${TMPDIR:-/tmp}/voiceagent-prepare.XXXXXX.log")
+
+"$bin/voiceagent-testbed" prepare >"$log" 2>&1 &
+prepare=$!
+trap 'kill "$prepare" 2>/dev/null || true' EXIT
+
+step() { printf '\n== %s (%ss since the start)\n' "$1" "$((SECONDS - started))"; }
+
+step "lint"
+make --no-print-directory lint verify
+step "unit and contract"
+"$bin/python" -m pytest -q tests/unit tests/contract
+step "waiting for the binaries and images (log: $log)"
+if ! wait "$prepare"; then
+    tail -n 30 "$log" >&2
+    echo "The preparation failed; its whole log is $log" >&2
+    exit 1
+fi
+tail -n 15 "$log"
+trap - EXIT
+rm -f -- "$log"
+step "chart, integration and end to end"
+"$bin/python" -m pytest -q tests/chart tests/integration tests/e2e
+step "all levels passed"
