@@ -1,0 +1,7 @@
+"""Speech without a vendor: a natural voice and a recogniser whose models come in their wheels."""
+
+from .ears import Ears, Word, transcribe
+from .resample import resample
+from .voice import Voice
+
+__all__ = ["Ears", "Voice", "Word", "resample", "transcribe"]
