@@ -1,0 +1,3 @@
+module voiceagent.dev/testbed/pause
+
+go 1.26.6
