@@ -1,0 +1,39 @@
+"""The operator's own Prometheus metrics, in a registry of their own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from . import __version__
+
+
+class Metrics:
+    """All metrics of one operator process; labels have few values, and none comes from a user."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconciles = Counter(
+            "voiceagent_operator_reconciles",
+            "Reconciles of VoiceAgents by result: ok, refused, failed.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "voiceagent_operator_reconcile_duration_seconds",
+            "Time that a reconcile takes.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+        self.queue_depth = Gauge(
+            "voiceagent_operator_queue_depth",
+            "VoiceAgents that wait for a reconcile.",
+            registry=self.registry,
+        )
+        self.api_requests = Counter(
+            "voiceagent_operator_api_requests",
+            "Requests to the API server by verb and HTTP status (or `error`).",
+            ["verb", "code"],
+            registry=self.registry,
+        )
+        info = Info("voiceagent_operator_build", "The operator's version.", registry=self.registry)
+        info.info({"version": __version__})

@@ -1,0 +1,85 @@
+"""The worker's variables and files apart from `agent.yaml`: the contract with the runtime. PURE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voiceagent_operator.api.pipeline import LLM, STT, TTS, ProviderCredentials
+from voiceagent_operator.api.v1alpha1 import Telemetry, VoiceAgent, Worker
+
+from .config_map import FILE
+
+PORT = 8081
+CONFIG_DIR = "/etc/voiceagent"
+SECRETS_DIR = "/var/run/secrets/voiceagent"
+PODINFO_DIR = "/etc/podinfo"
+MAX_SESSIONS = 8
+IDLE_PROCESSES = 3
+DRAIN_TIMEOUT = "1h"
+
+
+def environment(agent: VoiceAgent) -> list[dict[str, str]]:
+    """Return the variables; nothing in them comes from a Secret or from the operator's own version."""
+    spec, worker = agent.spec, agent.spec.worker or Worker()
+    values = {
+        "LIVEKIT_AGENT_NAME": spec.agent_name or "",
+        "LOG_LEVEL": worker.log_level or "INFO",
+        "VOICEAGENT_CONFIG_FILE": f"{CONFIG_DIR}/{FILE}",
+        "VOICEAGENT_SECRETS_DIR": SECRETS_DIR,
+        "VOICEAGENT_PODINFO_DIR": PODINFO_DIR,
+        "VOICEAGENT_LOG_FORMAT": "json",
+        "VOICEAGENT_PORT": str(PORT),
+        "VOICEAGENT_MAX_SESSIONS": str(worker.max_sessions or MAX_SESSIONS),
+        "VOICEAGENT_DRAIN_TIMEOUT": worker.drain_timeout or DRAIN_TIMEOUT,
+        "WORKER_NUM_IDLE_PROCESSES": str(idle_processes(worker)),
+    }
+    if spec.livekit and spec.livekit.url:
+        values["LIVEKIT_URL"] = spec.livekit.url
+    values |= _telemetry(agent)
+    return [{"name": name, "value": value} for name, value in sorted(values.items())]
+
+
+def idle_processes(worker: Worker) -> int:
+    """Return the number of warm processes; none is a number too."""
+    return IDLE_PROCESSES if worker.idle_processes is None else worker.idle_processes
+
+
+def _telemetry(agent: VoiceAgent) -> dict[str, str]:
+    telemetry = agent.spec.telemetry or Telemetry()
+    if not telemetry.otlp_endpoint:
+        return {}
+    place = {"k8s.namespace.name": agent.metadata.namespace, "voiceagent.name": agent.metadata.name}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.otlp_endpoint,
+        "OTEL_SERVICE_NAME": agent.metadata.name,
+        "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in place.items()),
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": str(bool(telemetry.capture_content)).lower(),
+    }
+
+
+def secret_files(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]]:
+    """Return the sources of the projected volume: one file for each key.
+
+    All are optional: the kubelet then starts the pod, and the worker itself says which key is missing.
+    """
+    spec = agent.spec
+    livekit = spec.livekit.credentials.secret_name if spec.livekit and spec.livekit.credentials else None
+    livekit_keys = ["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"]
+    if not (spec.livekit and spec.livekit.url):
+        # Only then: a file wins over a variable, and what the VoiceAgent says shall win over the Secret.
+        livekit_keys.append("LIVEKIT_URL")
+    return [
+        *(_source(livekit or credentials_secret, key, key) for key in livekit_keys),
+        _provider(spec.stt, "DEEPGRAM_API_KEY", credentials_secret),
+        _provider(spec.llm, "OPENAI_API_KEY", credentials_secret),
+        _provider(spec.tts, "CARTESIA_API_KEY", credentials_secret),
+    ]
+
+
+def _provider(provider: STT | LLM | TTS | None, file: str, credentials_secret: str) -> dict[str, Any]:
+    own = (provider and provider.credentials) or ProviderCredentials()
+    return _source(own.secret_name or credentials_secret, own.key or file, file)
+
+
+def _source(secret: str, key: str, file: str) -> dict[str, Any]:
+    return {"secret": {"name": secret, "optional": True, "items": [{"key": key, "path": file}]}}
