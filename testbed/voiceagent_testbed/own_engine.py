@@ -1,7 +1,7 @@
 """Debian's dockerd under supervision, for machines where no container engine answers.
 
-It has its data, socket and state to itself and no bridge, so that it touches neither the machine's network nor
-another engine. It lives for one build; what a killed run left of it is cleared before the next starts.
+It has its data, socket and state to itself and no bridge, so that it touches neither another engine nor the
+network of the machine. It lives for one build; what a killed run left is cleared before the next starts.
 """
 
 from __future__ import annotations
