@@ -1,0 +1,63 @@
+"""What the worker answers to probes, people and the operator (pure): a snapshot in, an answer out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import Problem, Reason
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The worker at one moment."""
+
+    version: str
+    agent_name: str
+    registered: bool
+    connection_problem: Problem | None
+    warm: bool
+    prewarm_problem: Problem | None
+    inference_dead: bool
+    cordoned: bool
+    draining: bool
+    sessions: int
+    capacity: int
+    load: float
+
+
+def problem(snapshot: Snapshot) -> Problem | None:
+    """Return what keeps the worker from serving, or None. Being full, cordoned or draining is none."""
+    if snapshot.prewarm_problem:
+        return snapshot.prewarm_problem
+    if snapshot.connection_problem:
+        return snapshot.connection_problem
+    if not snapshot.warm:
+        return Problem(
+            Reason.STARTING, "No job process is warm yet; this takes some seconds after the start."
+        )
+    if not snapshot.registered:
+        return Problem(Reason.STARTING, "The worker is not registered with LiveKit yet.")
+    return None
+
+
+def needs_restart(snapshot: Snapshot) -> bool:
+    """Return whether only a restart helps, and ends no call."""
+    return snapshot.inference_dead and snapshot.sessions == 0
+
+
+def status(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the report that the operator reads."""
+    found = problem(snapshot)
+    return {
+        "version": snapshot.version,
+        "agentName": snapshot.agent_name,
+        "registered": snapshot.registered,
+        "ready": found is None,
+        "cordoned": snapshot.cordoned,
+        "draining": snapshot.draining,
+        "sessions": snapshot.sessions,
+        "capacity": snapshot.capacity,
+        "load": round(snapshot.load, 4),
+        "problem": found._asdict() if found else None,
+    }

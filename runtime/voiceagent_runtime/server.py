@@ -1,0 +1,132 @@
+"""The composition root: settings and configuration in, a serving worker out, until a signal says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from . import endpoints, podinfo, providers
+from .config import AgentConfig
+from .errors import WorkerError
+from .secrets import LIVEKIT, Secrets
+from .settings import Settings
+from .telemetry import channel, tracing
+from .telemetry.metrics import Metrics
+from .worker import Worker
+
+log = logging.getLogger("voiceagent.server")
+
+CORDON_INTERVAL = 0.2
+
+
+def check(settings: Settings, config: AgentConfig) -> None:
+    """Raise WorkerError for anything that is known to be wrong before the worker registers."""
+    secrets = Secrets(settings.secrets_dir)
+    secrets.require([*LIVEKIT, *providers.required_keys(config)])
+    providers.check(config, secrets)
+
+
+async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None:
+    """Run the worker until SIGTERM or SIGINT; then let live calls finish if `drain`, at most the drain
+    timeout.
+
+    Raises WorkerError where a person must mend something.
+    """
+    stop, hurry = _signals()
+    _prepare_environment(settings)
+    metrics = Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voiceagent-")))
+        observations = folder / "observations"
+        worker = Worker(settings, config, Secrets(settings.secrets_dir), metrics, observations)
+        await stack.enter_async_context(channel.listen(observations, worker.observe))
+        await stack.enter_async_context(endpoints.serve(endpoints.Endpoints(worker, metrics), settings.port))
+        await stack.enter_async_context(_following_cordon(worker, settings.podinfo_dir))
+        await _run(worker, stop, hurry, settings.drain_timeout if drain else 0)
+
+
+def _prepare_environment(settings: Settings) -> None:
+    tracing.keep_content_out(settings)
+    # It marks a worker hosted in LiveKit's cloud: the SDK would drop our capacity rules, and send it to the
+    # LLM's host.
+    if os.environ.pop("LIVEKIT_WORKER_TOKEN", None):
+        log.warning("LIVEKIT_WORKER_TOKEN is ignored: it is for workers in LiveKit's own cloud only")
+    # Both make the SDK prefer services of LiveKit's cloud over what is in this process.
+    for name in ("LIVEKIT_DEV_MODE", "LIVEKIT_REMOTE_EOT_URL"):
+        os.environ.pop(name, None)
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return the events `stop` (any signal) and `hurry` (a second Ctrl-C). A second SIGTERM changes
+    nothing."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def interrupted() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    return stop, hurry
+
+
+async def _run(worker: Worker, stop: asyncio.Event, hurry: asyncio.Event, drain_timeout: float) -> None:
+    running = asyncio.create_task(worker.run())
+    stopping = asyncio.create_task(stop.wait())
+    waiting: set[asyncio.Future[Any]] = {running, stopping, worker.rejected}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if running.done():
+            await running
+        elif stop.is_set() and drain_timeout > 0:
+            await _drain(worker, hurry, drain_timeout)
+    finally:
+        stopping.cancel()
+        await worker.aclose()
+    await running
+    if worker.rejected.done():
+        problem = worker.rejected.result()
+        raise WorkerError(problem.reason, problem.message)
+
+
+async def _drain(worker: Worker, hurry: asyncio.Event, timeout: float) -> None:
+    worker.admission.draining = True
+    log.info("draining: live calls go on, no new ones are taken", extra={"timeout_seconds": timeout})
+    draining = asyncio.create_task(worker.drain(None))
+    hurrying = asyncio.create_task(hurry.wait())
+    done, _ = await asyncio.wait({draining, hurrying}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if draining in done:
+        await draining
+        log.info("drained: no live calls are left")
+        return
+    draining.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await draining
+    log.warning("calls are still live at the end of the drain; they end now")
+
+
+@contextlib.asynccontextmanager
+async def _following_cordon(worker: Worker, directory: Path) -> AsyncIterator[None]:
+    async def follow() -> None:
+        while True:
+            cordoned = podinfo.is_cordoned(directory)
+            if cordoned is not None and cordoned != worker.admission.cordoned:
+                worker.admission.cordoned = cordoned
+                log.info("cordoned: no new calls" if cordoned else "uncordoned: new calls are welcome")
+            await asyncio.sleep(CORDON_INTERVAL)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,89 @@
+"""What the environment says about the worker, read once into a frozen object that is passed down.
+
+Names and defaults are the worker's public contract (docs/worker.md); no secret is kept here, so that settings
+may be sent to job processes and shown. Secrets are in `secrets.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .durations import Duration
+from .errors import configuration_error
+
+_ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL", "TRACE": "DEBUG"}
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _level(text: object) -> str:
+    level = str(text).strip().upper()
+    level = _ALIASES.get(level, level)
+    if level not in _LEVELS:
+        raise ValueError(f"{text!r} is not a log level: use one of {', '.join(_LEVELS)}")
+    return level
+
+
+class Settings(BaseSettings):
+    """The worker's environment. Each field is the variable named in its alias."""
+
+    model_config = SettingsConfigDict(frozen=True, case_sensitive=True, env_ignore_empty=True, extra="ignore")
+
+    livekit_url: str = Field("ws://localhost:7880", validation_alias="LIVEKIT_URL")
+    agent_name: str = Field("", validation_alias="LIVEKIT_AGENT_NAME")
+    log_level: Annotated[str, BeforeValidator(_level)] = Field("INFO", validation_alias="LOG_LEVEL")
+    log_format: Literal["json", "text"] = Field("json", validation_alias="VOICEAGENT_LOG_FORMAT")
+    num_idle_processes: int = Field(3, ge=0, le=50, validation_alias="WORKER_NUM_IDLE_PROCESSES")
+    max_sessions: int = Field(8, ge=1, le=1000, validation_alias="VOICEAGENT_MAX_SESSIONS")
+    drain_timeout: Duration = Field(3600.0, gt=0, validation_alias="VOICEAGENT_DRAIN_TIMEOUT")
+    port: int = Field(8081, ge=1, le=65535, validation_alias="VOICEAGENT_PORT")
+    stt_model: str = Field("nova-3", validation_alias="STT_MODEL")
+    llm_model: str = Field("gpt-4o-mini", validation_alias="LLM_MODEL")
+    tts_model: str = Field("sonic", validation_alias="TTS_MODEL")
+    tts_voice_id: str | None = Field(None, validation_alias="TTS_VOICE_ID")
+    config_file: Path | None = Field(None, validation_alias="VOICEAGENT_CONFIG_FILE")
+    secrets_dir: Path = Field(Path("/var/run/secrets/voiceagent"), validation_alias="VOICEAGENT_SECRETS_DIR")
+    podinfo_dir: Path = Field(Path("/etc/podinfo"), validation_alias="VOICEAGENT_PODINFO_DIR")
+    platform_api_url: str | None = Field(None, validation_alias="PLATFORM_API_URL")
+    otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    capture_content: bool = Field(
+        False, validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    )
+
+    @field_validator("livekit_url")
+    @classmethod
+    def _is_websocket_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("ws", "wss", "http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not the address of a LiveKit server, such as ws://localhost:7880")
+        return url
+
+    @property
+    def level(self) -> int:
+        """The log level as Python's number."""
+        return logging.getLevelNamesMapping()[self.log_level]
+
+
+def variables() -> dict[str, object]:
+    """Return the names of all variables with their defaults."""
+    return {str(field.validation_alias): field.default for field in Settings.model_fields.values()}
+
+
+def load() -> Settings:
+    """Read the environment; raise WorkerError with one sentence that names each wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{item['loc'][0]}: {_plain(item['msg'])}" for item in error.errors())
+        raise configuration_error(
+            f"wrong environment variable {wrong}. Correct it and start the worker again."
+        ) from None
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,79 @@
+"""Logs: one JSON object a line in a cluster, coloured lines for people; never what was said, never a key.
+
+The SDK attaches speech and names to its records as fields called `lk.pii.…`, and job processes send their
+records to the main process, so one handler here sees everything and takes those fields out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_NOISY = ("aiohttp.access", "asyncio", "httpcore2", "httpx2", "livekit", "openai", "watchfiles")
+_COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 41}
+# Fields whose values hold speech, prompts or whole requests (names and metadata of callers) by their nature.
+_PRIVATE = frozenset(
+    {"job_request", "job", "ws_data", "text", "transcript", "user_transcript", "arguments", "output"}
+)
+
+
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields that somebody attached to the record and that may be shown."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD and _is_public(key)}
+
+
+def _is_public(key: str) -> bool:
+    return not key.startswith("_") and "pii" not in key.split(".") and key not in _PRIVATE
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render the record."""
+        line: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **fields(record),
+        }
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            line["exception"] = record.exc_text
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people, in colour on a terminal."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%S")
+        self._colour = colour
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Render the line without its exception."""
+        extra = " ".join(f"{key}={value}" for key, value in fields(record).items())
+        line = super().formatMessage(record)
+        if not self._colour:
+            return f"{line}  {extra}".rstrip()
+        return f"\033[{_COLOURS.get(record.levelname, 0)}m{line}\033[0m  \033[90m{extra}\033[0m"
+
+
+def configure(level: int, style: Literal["json", "text"]) -> None:
+    """Send all logs of this process, and of its job processes, to standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(colour=sys.stdout.isatty()))
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in ("livekit.agents", "livekit.plugins"):
+        logging.getLogger(name).setLevel(level)
