@@ -25,11 +25,23 @@ from voiceagent_testbed.errors import TestbedError
 from voiceagent_testbed.processes import last_words, run
 
 SOURCES = Path(__file__).resolve().parents[1] / "go"
-BUILD_ORDER = ("kubernetes", "livekit", "containerd", "etcd", "helm", "cni", "kind", "pause")  # the longest first
+BUILD_ORDER = (
+    "kubernetes",
+    "livekit",
+    "containerd",
+    "etcd",
+    "helm",
+    "cni",
+    "kind",
+    "pause",
+)  # the longest first
 IN_PARALLEL = 2
 GOFLAGS = "-buildvcs=false -modcacherw"
 TOOL = re.compile(r"^(?:tool\s+|\t)([a-z0-9.]+\.[a-z]+/\S+)$", re.MULTILINE)
-NAMES = {"go.etcd.io/etcd/server/v3": "etcd", "github.com/livekit/livekit-server/cmd/server": "livekit-server"}
+NAMES = {
+    "go.etcd.io/etcd/server/v3": "etcd",
+    "github.com/livekit/livekit-server/cmd/server": "livekit-server",
+}
 
 
 class State(StrEnum):
@@ -63,7 +75,9 @@ class Binaries:
         try:
             return self.paths[name]
         except KeyError:
-            raise TestbedError(f"The program {name} is not among those built: {', '.join(sorted(self.paths))}") from None
+            raise TestbedError(
+                f"The program {name} is not among those built: {', '.join(sorted(self.paths))}"
+            ) from None
 
     @property
     def search_path(self) -> str:
@@ -125,7 +139,9 @@ class Builder:
         beside = Path(sys.executable).with_name("go")
         found = str(beside) if beside.exists() else shutil.which("go")
         if found is None:
-            raise TestbedError("No Go toolchain: run `make setup`, which installs the one that the project pins")
+            raise TestbedError(
+                "No Go toolchain: run `make setup`, which installs the one that the project pins"
+            )
         self.go = found
         self.env = {
             **os.environ,
@@ -173,13 +189,26 @@ class Builder:
 
     async def _compile(self, module: Module, target: Path) -> None:
         log = target.with_suffix(".log")
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{module.name}-") as draft, log.open("wb") as out:
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{module.name}-") as draft,
+            log.open("wb") as out,
+        ):
             folder = Path(draft) / "bin"
             folder.mkdir()
-            for name, package in module.packages.items():  # one by one: Go's own name for a package may differ
+            for (
+                name,
+                package,
+            ) in module.packages.items():  # one by one: Go's own name for a package may differ
                 argv = [self.go, "build", "-trimpath", "-mod=readonly", "-ldflags", module.ldflags()]
                 child = await asyncio.create_subprocess_exec(
-                    *argv, "-o", str(folder / name), package, cwd=module.folder, env=self.env, stdout=out, stderr=out
+                    *argv,
+                    "-o",
+                    str(folder / name),
+                    package,
+                    cwd=module.folder,
+                    env=self.env,
+                    stdout=out,
+                    stderr=out,
                 )
                 try:
                     failed = await child.wait()

@@ -88,8 +88,8 @@ class LiveKitServer:
         self._process.start()
         await self._process.ready(lambda: answers(self.address, self.port), timeout=START_SECONDS)
 
-    async def stop(self, grace: float = 3.0) -> None:
-        """Stop the server; rooms with participants do not hold it up for more than `grace` seconds."""
+    async def stop(self, grace: float = 1.0) -> None:
+        """Stop the server; it would wait for its participants, and gets `grace` seconds."""
         if self._process is not None:
             await self._process.stop(grace)
 
@@ -120,7 +120,7 @@ class LiveKitServer:
         file = self.directory / "livekit.yaml"
         file.touch(mode=0o600)  # it holds the secret
         file.write_text(yaml.safe_dump(config))
-        argv = [binaries["livekit-server"], "--config", file]
+        argv: list[str | Path] = [binaries["livekit-server"], "--config", file]
         return Process(
             "livekit-server", argv, directory=self.directory, netns=self._netns, tethered=self._tethered
         )

@@ -11,7 +11,9 @@ from shutil import which
 
 from voiceagent_testbed.errors import TestbedError
 
-RANGE = range(20000, 32000)  # below the ports that kernels give to outgoing connections, which would come in between
+RANGE = range(
+    20000, 32000
+)  # below the ports that kernels give to outgoing connections, which would come in between
 
 
 def is_free(address: str, port: int, kinds: Iterable[socket.SocketKind]) -> bool:
@@ -32,14 +34,18 @@ def free_port(address: str = "127.0.0.1", *kinds: socket.SocketKind) -> int:
     for port in random.sample(RANGE, 200):
         if is_free(address, port, kinds or (socket.SOCK_STREAM,)):
             return port
-    raise TestbedError(f"No free port between {RANGE.start} and {RANGE.stop} at {address}: does the address exist here?")
+    raise TestbedError(
+        f"No free port between {RANGE.start} and {RANGE.stop} at {address}: does the address exist here?"
+    )
 
 
 def holder(port: int) -> str | None:
     """Name the program that listens on a TCP port, where the system tells."""
     if which("ss") is None:
         return None
-    listed = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False
+    ).stdout
     found = re.search(r'users:\(\("([^"]+)",pid=(\d+)', listed)
     return f"{found.group(1)} (process {found.group(2)})" if found else None
 
@@ -48,4 +54,6 @@ def must_be_free(address: str, port: int, *, what: str) -> None:
     """Raise TestbedError when somebody holds the TCP port."""
     if not is_free(address, port, (socket.SOCK_STREAM,)):
         who = holder(port) or "another program"
-        raise TestbedError(f"{what} needs port {port} at {address}, and {who} holds it: stop that one, or name another port")
+        raise TestbedError(
+            f"{what} needs port {port} at {address}, and {who} holds it: stop that one, or name another port"
+        )

@@ -23,18 +23,22 @@ from voiceagent_testbed.errors import TestbedError
 
 POLL_SECONDS = 0.05
 TAIL_BYTES = 64 * 1024
-COMPLAINT = re.compile(r"^[EF]\d{4} |level=(error|fatal)|\"level\":\s*\"(error|fatal|panic)\"|panic:|\bERROR\b|[Ee]rror:")
+COMPLAINT = re.compile(
+    r"^[EF]\d{4} |level=(error|fatal)|\"level\":\s*\"(error|fatal|panic)\"|panic:|\bERROR\b|[Ee]rror:"
+)
 
 
 def started_at(pid: int) -> str | None:
-    """Tell when the kernel started this process, in the kernel's own words; None when it is gone or a zombie."""
+    """Tell when the kernel started this process, in the kernel's own words; None when it has ended altogether."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # A zombie whose other threads are still on their way out holds its ports and files as before.
+        ended = fields[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
     except FileNotFoundError:
         return None if Path("/proc/self/stat").exists() else _started_at_without_proc(pid)
     except ProcessLookupError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+    return None if ended else fields[19]
 
 
 def _started_at_without_proc(pid: int) -> str | None:
@@ -53,11 +57,17 @@ def last_words(log: Path, lines: int = 8) -> str:
     except FileNotFoundError:
         return ""
     tail = [line for line in text.splitlines() if line.strip()][-200:]
-    return "\n".join(f"    {line[:400]}" for line in ([t for t in tail if COMPLAINT.search(t)] or tail)[-lines:])
+    return "\n".join(
+        f"    {line[:400]}" for line in ([t for t in tail if COMPLAINT.search(t)] or tail)[-lines:]
+    )
 
 
 async def wait_until(
-    condition: Callable[[], Awaitable[bool]], *, timeout: float, what: str, check: Callable[[], None] = lambda: None
+    condition: Callable[[], Awaitable[bool]],
+    *,
+    timeout: float,
+    what: str,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Poll until the condition holds; `check` may raise to give up early. Raises TestbedError after `timeout` seconds."""
     deadline = monotonic() + timeout
@@ -169,7 +179,9 @@ class Process:
     async def ready(self, condition: Callable[[], Awaitable[bool]], *, timeout: float) -> None:
         """Wait until the condition holds; a process that ends before it, or is too slow, is an error with its log."""
         try:
-            await wait_until(condition, timeout=timeout, what=f"{self.name} to be ready", check=self.must_be_alive)
+            await wait_until(
+                condition, timeout=timeout, what=f"{self.name} to be ready", check=self.must_be_alive
+            )
         except TestbedError as error:
             if not self.alive:
                 raise
@@ -181,7 +193,9 @@ class Process:
             raise self._ended()
 
     def _ended(self) -> TestbedError:
-        return TestbedError(f"{self.name} has ended by itself; its log is {self.log}:\n{last_words(self.log)}")
+        return TestbedError(
+            f"{self.name} has ended by itself; its log is {self.log}:\n{last_words(self.log)}"
+        )
 
     async def stop(self, grace: float = 10.0) -> None:
         """End the process: SIGTERM, and SIGKILL to its whole session when it still runs after `grace` seconds."""

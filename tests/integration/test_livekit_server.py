@@ -6,6 +6,7 @@ import socket
 import numpy as np
 import pytest
 from livekit import api, rtc
+
 from voiceagent_testbed.errors import TestbedError
 from voiceagent_testbed.livekit_server import LiveKitServer
 
@@ -13,7 +14,10 @@ from voiceagent_testbed.livekit_server import LiveKitServer
 def token(server: LiveKitServer, identity: str, room: str) -> str:
     grants = api.VideoGrants(room_join=True, room=room)
     return (
-        api.AccessToken(server.api_key, server.api_secret).with_identity(identity).with_grants(grants).to_jwt()
+        api.AccessToken(server.api_key, server.api_secret)
+        .with_identity(identity)
+        .with_grants(grants)
+        .to_jwt()
     )
 
 
