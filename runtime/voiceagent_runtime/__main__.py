@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
 
     dotenv = _read_dotenv() if options.command != "start" else None
     if options.command == "dev":
-        os.environ.setdefault("VOICEAGENT_LOG_FORMAT", "text")
+        os.environ["VOICEAGENT_LOG_FORMAT"] = os.environ.get("VOICEAGENT_LOG_FORMAT") or "text"
     chosen = settings.load()
     if options.command == "dev":
         from . import reload  # noqa: PLC0415

@@ -49,7 +49,6 @@ class Settings(BaseSettings):
     config_file: Path | None = Field(None, validation_alias="VOICEAGENT_CONFIG_FILE")
     secrets_dir: Path = Field(Path("/var/run/secrets/voiceagent"), validation_alias="VOICEAGENT_SECRETS_DIR")
     podinfo_dir: Path = Field(Path("/etc/podinfo"), validation_alias="VOICEAGENT_PODINFO_DIR")
-    platform_api_url: str | None = Field(None, validation_alias="PLATFORM_API_URL")
     otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     capture_content: bool = Field(
         False, validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"

@@ -1,0 +1,266 @@
+"""What the worker decides without I/O: health, capacity, the cordon, metrics, logs, and problems in words."""
+
+import json
+import logging
+import socket
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from voiceagent_runtime import health, podinfo
+from voiceagent_runtime.capacity import Admission
+from voiceagent_runtime.config import AgentConfig, Turn
+from voiceagent_runtime.errors import Problem, Reason
+from voiceagent_runtime.session import turn_handling
+from voiceagent_runtime.telemetry import logs
+from voiceagent_runtime.telemetry.channel import Observation
+from voiceagent_runtime.telemetry.metrics import Metrics
+from voiceagent_runtime.telemetry.turns import of_message
+from voiceagent_runtime.worker import connection_problem
+
+SERVING = health.Snapshot(
+    version="1",
+    agent_name="",
+    registered=True,
+    connection_problem=None,
+    warm=True,
+    prewarm_problem=None,
+    inference_dead=False,
+    cordoned=False,
+    draining=False,
+    sessions=0,
+    capacity=2,
+    load=0.0,
+)
+UNREACHABLE = Problem(Reason.LIVEKIT_UNREACHABLE, "Cannot reach LiveKit")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"cordoned": True, "load": 1.0}, {"draining": True}, {"sessions": 2, "load": 1.0}],
+    ids=["idle", "cordoned", "draining", "full"],
+)
+def test_a_registered_warm_worker_is_ready_however_busy(change: dict[str, Any]) -> None:
+    assert health.problem(replace(SERVING, **change)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"registered": False}, Reason.STARTING),
+        ({"warm": False}, Reason.STARTING),
+        ({"registered": False, "connection_problem": UNREACHABLE}, Reason.LIVEKIT_UNREACHABLE),
+        ({"prewarm_problem": Problem(Reason.PREWARM_FAILED, "no")}, Reason.PREWARM_FAILED),
+    ],
+    ids=["unregistered", "cold", "unreachable", "prewarm-fails"],
+)
+def test_a_worker_that_cannot_take_a_call_is_not_ready_and_says_why(
+    change: dict[str, Any], reason: Reason
+) -> None:
+    found = health.problem(replace(SERVING, **change))
+    assert found is not None
+    assert found.reason == reason
+
+
+def test_a_lost_livekit_is_no_reason_to_restart() -> None:
+    assert not health.needs_restart(replace(SERVING, registered=False, connection_problem=UNREACHABLE))
+
+
+@pytest.mark.parametrize(("sessions", "restart"), [(0, True), (1, False)])
+def test_a_dead_inference_process_asks_for_a_restart_only_when_no_call_would_end(
+    sessions: int, restart: bool
+) -> None:
+    assert health.needs_restart(replace(SERVING, inference_dead=True, sessions=sessions)) is restart
+
+
+def test_the_status_is_the_operators_contract() -> None:
+    report = health.status(
+        replace(SERVING, registered=False, connection_problem=UNREACHABLE, agent_name="desk")
+    )
+    assert json.loads(json.dumps(report)) == {
+        "version": "1",
+        "agentName": "desk",
+        "registered": False,
+        "ready": False,
+        "cordoned": False,
+        "draining": False,
+        "sessions": 0,
+        "capacity": 2,
+        "load": 0.0,
+        "problem": {"reason": "LiveKitUnreachable", "message": "Cannot reach LiveKit"},
+    }
+
+
+@given(
+    st.integers(1, 20),
+    st.lists(st.sampled_from(["request", "run", "fail", "end"]), max_size=80),
+)
+def test_requests_are_accepted_up_to_the_capacity_and_never_beyond(capacity: int, events: list[str]) -> None:
+    """Against the plainest model: a call takes one place from acceptance to its end."""
+    admission = Admission(capacity)
+    pending: list[str] = []
+    running: list[str] = []
+    for number, event in enumerate(events):
+        if event == "request":
+            free = len(pending) + len(running) < capacity
+            assert admission.admit(str(number), running) is free
+            if free:
+                pending.append(str(number))
+        elif event == "run" and pending:
+            running.append(pending[0])  # for a moment it is both: it still counts once
+            assert admission.sessions(running) == len(pending) + len(running) - 1
+            admission.settle(pending.pop(0))
+        elif event == "fail" and pending:
+            admission.settle(pending.pop())
+        elif event == "end" and running:
+            running.pop()
+        assert admission.sessions(running) == len(pending) + len(running) <= capacity
+
+
+@pytest.mark.parametrize("state", ["cordoned", "draining", "broken"])
+def test_a_worker_that_is_put_aside_refuses_calls_and_keeps_its_own(state: str) -> None:
+    admission = Admission(4)
+    assert admission.admit("one", [])
+    setattr(admission, state, True)
+    assert not admission.admit("two", [])
+    assert admission.refusal == state
+    assert (admission.load([]), admission.sessions([])) == (1.0, 1)
+
+
+def test_a_full_worker_reports_the_load_that_keeps_calls_away() -> None:
+    admission = Admission(2)
+    assert [admission.load(running) for running in ([], ["a"], ["a", "b"])] == [0.0, 0.5, 1.0]
+    assert admission.refusal == "full"
+
+
+def test_annotations_are_read_in_the_downward_apis_format() -> None:
+    text = 'kubernetes.io/config.source="api"\nvoiceagent.dev/cordoned="true"\nquoted="a \\"b\\"\\n=c"\n'
+    assert podinfo.parse(text) == {
+        "kubernetes.io/config.source": "api",
+        "voiceagent.dev/cordoned": "true",
+        "quoted": 'a "b"\n=c',
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('voiceagent.dev/cordoned="true"', True),
+        ('voiceagent.dev/cordoned="2026-11-23T20:00:00Z"', True),
+        ('voiceagent.dev/cordoned="false"', False),
+        ('other="true"', False),
+        ("", False),
+        (None, None),
+    ],
+    ids=["true", "since", "false", "other", "empty", "no-file"],
+)
+def test_the_cordon_is_read_from_the_pods_annotations(
+    tmp_path: Any, content: str | None, expected: bool | None
+) -> None:
+    if content is not None:
+        (tmp_path / "annotations").write_text(content)
+    assert podinfo.is_cordoned(tmp_path) is expected
+
+
+def test_an_observation_is_counted_under_its_label() -> None:
+    metrics = Metrics()
+    metrics.observe(Observation("call_ended", label="completed"))
+    metrics.observe(Observation("turn", 0.3, "llm_ttft"))
+    text = metrics.render(SERVING).decode()
+    assert 'voiceagent_calls_ended_total{outcome="completed"} 1.0' in text
+    assert 'voiceagent_turn_seconds_count{stage="llm_ttft"} 1.0' in text
+    assert "voiceagent_ready 1.0" in text
+
+
+def test_an_unknown_label_makes_no_new_series() -> None:
+    metrics = Metrics()
+    before = metrics.render(SERVING).decode().count("voiceagent_")
+    metrics.observe(Observation("call_ended", label="caller-4711"))
+    metrics.observe(Observation("nonsense"))
+    assert metrics.render(SERVING).decode().count("voiceagent_") == before
+
+
+def test_a_messages_latencies_become_observations_by_stage() -> None:
+    found = of_message(
+        {"end_of_turn_delay": 0.3, "llm_node_ttft": None, "started_speaking_at": 7, "e2e_latency": 0.9}
+    )
+    assert found == [Observation("turn", 0.3, "end_of_turn"), Observation("turn", 0.9, "e2e")]
+
+
+def record(**extra: Any) -> logging.LogRecord:
+    made = logging.LogRecord("livekit.agents", logging.DEBUG, __file__, 1, "received %s", ("it",), None)
+    vars(made).update(extra)
+    return made
+
+
+@pytest.mark.parametrize(
+    "formatter", [logs.JsonFormatter(), logs.TextFormatter(colour=True)], ids=["json", "text"]
+)
+def test_speech_never_reaches_a_log_line(formatter: logging.Formatter) -> None:
+    extra = {
+        "lk.pii.user_transcript": "my secret",
+        "lk.pii.room_name": "my secret",
+        "job_request": "my secret",
+    }
+    line = formatter.format(record(call="AJ_1", **extra))
+    assert "my secret" not in line
+    assert "AJ_1" in line
+    assert "received it" in line
+
+
+def test_an_exception_stays_on_its_json_line() -> None:
+    line = logs.JsonFormatter().format(record(exc_text="Traceback\n  boom"))
+    assert json.loads(line)["exception"] == "Traceback\n  boom"
+    assert "\n" not in line
+
+
+def handshake(status: int) -> aiohttp.WSServerHandshakeError:
+    url = URL("http://lk/agent")
+    request = aiohttp.RequestInfo(url, "GET", CIMultiDictProxy(CIMultiDict()), url)
+    return aiohttp.WSServerHandshakeError(request, (), status=status)
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason", "words"),
+    [
+        (handshake(401), Reason.AUTHENTICATION_FAILED, "LIVEKIT_API_KEY or LIVEKIT_API_SECRET is wrong"),
+        (handshake(404), Reason.LIVEKIT_UNREACHABLE, "HTTP 404"),
+        (ConnectionResetError(), Reason.LIVEKIT_UNREACHABLE, "is it running?"),
+        (socket.gaierror(), Reason.LIVEKIT_UNREACHABLE, "is it running?"),
+    ],
+    ids=["401", "404", "reset", "other"],
+)
+def test_a_failed_connection_is_said_in_a_sentence_with_the_address(
+    cause: BaseException, reason: Reason, words: str
+) -> None:
+    found = connection_problem(cause, "ws://lk:7880")
+    assert found.reason == reason
+    assert words in found.message
+    assert "ws://lk:7880" in found.message
+
+
+def test_interruption_never_uses_the_clouds_model() -> None:
+    options = turn_handling(Turn(), "vad")
+    assert options["interruption"]["mode"] == "vad"
+
+
+def test_configured_turn_options_reach_the_sdk_under_its_own_names() -> None:
+    file = {
+        "turn": {
+            "endpointing": {"minDelay": "300ms", "maxDelay": "2.5s"},
+            "interruption": {"minWords": 2, "falseInterruptionTimeout": "1.5s"},
+            "preemptiveGeneration": {"enabled": False},
+        }
+    }
+    assert turn_handling(AgentConfig.model_validate(file).turn, "stt") == {
+        "turn_detection": "stt",
+        "endpointing": {"min_delay": 0.3, "max_delay": 2.5},
+        "interruption": {"mode": "vad", "min_words": 2, "false_interruption_timeout": 1.5},
+        "preemptive_generation": {"enabled": False},
+    }
