@@ -1,0 +1,161 @@
+"""A worker as a process of its own, for the tests of this folder."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from voiceagent_testbed.livekit_server import LiveKitServer
+from voiceagent_testbed.ports import free_port
+
+RUNTIME = Path(__file__).parents[3] / "runtime"
+KEYS = {"DEEPGRAM_API_KEY": "none", "OPENAI_API_KEY": "none", "CARTESIA_API_KEY": "none"}
+OURS = ("LIVEKIT_", "VOICEAGENT_", "WORKER_", "OTEL_", "DEEPGRAM_", "OPENAI_", "CARTESIA_", "PROMETHEUS_")
+
+
+class RunningWorker:
+    """One worker process; its output and termination log are files in the test's folder."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], arguments: tuple[str, ...] = ("start",)) -> None:
+        self.folder = folder
+        self.port = int(environment.get("VOICEAGENT_PORT") or free_port("0.0.0.0"))
+        self.arguments = arguments
+        self.log = folder / "worker.log"
+        self.termination_log = folder / "termination-log"
+        self.termination_log.touch()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        self.environment = inherited | {
+            "VOICEAGENT_PORT": str(self.port),
+            "VOICEAGENT_SECRETS_DIR": str(folder / "secrets"),
+            "VOICEAGENT_PODINFO_DIR": str(folder / "podinfo"),
+            "VOICEAGENT_TERMINATION_LOG": str(self.termination_log),
+            "WORKER_NUM_IDLE_PROCESSES": "1",
+            **environment,
+        }
+
+    @staticmethod
+    async def until(condition: Callable[[], Awaitable[Any]], what: str, timeout: float = 40) -> Any:
+        """Wait until the condition gives something true, and return that."""
+        deadline = monotonic() + timeout
+        while not (found := await condition()):
+            assert monotonic() < deadline, f"waited {timeout} s for {what}"
+            await asyncio.sleep(0.05)
+        return found
+
+    async def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "main.py",
+                *self.arguments,
+                cwd=RUNTIME,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Return (0, "") while nothing listens."""
+        try:
+            async with (
+                aiohttp.ClientSession() as client,
+                client.get(f"http://127.0.0.1:{self.port}{path}") as answer,
+            ):
+                return answer.status, await answer.text()
+        except aiohttp.ClientError:
+            return 0, ""
+
+    async def status(self) -> dict[str, Any]:
+        code, body = await self.get("/status")
+        return dict(json.loads(body)) if code == 200 else {}
+
+    async def ready(self) -> None:
+        async def is_ready() -> bool:
+            assert self.process.returncode is None, self.output()
+            return (await self.get("/ready"))[0] == 200
+
+        await self.until(is_ready, "the worker to be ready", timeout=60)
+
+    async def problem(self, reason: str) -> dict[str, Any]:
+        """Wait until /ready answers 503 for this reason, and return the whole answer."""
+
+        async def says_so() -> Any:
+            code, body = await self.get("/ready")
+            answer = json.loads(body) if code == 503 else {}
+            return answer if answer.get("reason") == reason else None
+
+        return dict(await self.until(says_so, reason))
+
+    async def metric(self, line: str) -> float | None:
+        """Return the value of the series whose name and labels are these."""
+        _, body = await self.get("/metrics")
+        values = [float(text.rpartition(" ")[2]) for text in body.splitlines() if text.rpartition(" ")[0] == line]
+        return values[0] if values else None
+
+    async def exit_status(self, timeout: float = 40) -> int:
+        return await asyncio.wait_for(self.process.wait(), timeout)
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                await self.exit_status(timeout=20)
+            except TimeoutError:
+                self.process.kill()
+                await self.process.wait()
+
+    def job_processes(self) -> list[psutil.Process]:
+        """Return the idle and busy job processes: the children of the fork server."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if child.ppid() != self.process.pid]
+
+
+@pytest.fixture
+async def livekit() -> AsyncIterator[LiveKitServer]:
+    async with LiveKitServer() as server:
+        yield server
+
+
+@pytest.fixture
+def keys() -> dict[str, str]:
+    """Keys that are there and open nothing."""
+    return {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret", **KEYS}
+
+
+@pytest.fixture
+def connected(livekit: LiveKitServer) -> dict[str, str]:
+    """The environment of a worker that can register."""
+    livekit_keys = {"LIVEKIT_API_KEY": livekit.api_key, "LIVEKIT_API_SECRET": livekit.api_secret}
+    return {"LIVEKIT_URL": livekit.url, **livekit_keys, **KEYS}
+
+
+Run = Callable[..., AbstractAsyncContextManager[RunningWorker]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """`async with run(environment, "dev") as worker`; the command is `start` unless another one is given."""
+
+    @contextlib.asynccontextmanager
+    async def running(environment: Mapping[str, str], *arguments: str) -> AsyncIterator[RunningWorker]:
+        worker = RunningWorker(tmp_path, environment, arguments or ("start",))
+        await worker.start()
+        try:
+            yield worker
+        finally:
+            await worker.stop()
+
+    return running
