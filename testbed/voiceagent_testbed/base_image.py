@@ -51,8 +51,9 @@ async def debootstrapped(engine: Engine, directory: Path, log: Path) -> str:
             f"apt knows no package mirror of the release {release}, so no base image can be made from it: "
             "run `apt-get update` and look at /etc/apt, or start a Docker engine that can pull images."
         )
-    root = directory / "base"
-    await asyncio.to_thread(_remove, root)
+    # A killed run's debootstrap may still be writing: it gets a folder that vanishes under it, we a fresh one.
+    await asyncio.to_thread(_remove_all, directory)
+    root = directory / f"base-{os.getpid()}"
     try:
         await run(
             DEBOOTSTRAP,
@@ -131,6 +132,11 @@ async def _import(engine: Engine, root: Path, name: str, log: Path) -> None:
         codes = await asyncio.gather(pack.wait(), load.wait())
     if any(codes):
         raise TestbedError(f"Importing the base image failed. The log is {log}; it ends with:\n{tail(log)}")
+
+
+def _remove_all(directory: Path) -> None:
+    for root in directory.glob("base-*"):
+        _remove(root)
 
 
 def _remove(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,11 +47,19 @@ def context(project: Path) -> Iterator[Path]:
                 yield file
 
 
+def snapshot(project: Path, target: Path) -> Path:
+    """Copy what the images depend on, so that an edit during a build cannot get into an image of another tag."""
+    shutil.rmtree(target, ignore_errors=True)
+    for file in context(project):
+        copy = target / file.relative_to(project)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
+    return target
+
+
 def public_base(project: Path) -> str:
     """Return the base image that the Dockerfile names by default."""
     named = re.search(r"^ARG BASE_IMAGE=(\S+)$", (project / DOCKERFILE).read_text(), re.MULTILINE)
     if named is None:
-        raise TestbedError(
-            "The Dockerfile has no line `ARG BASE_IMAGE=<image>`, which names its public base image."
-        )
+        raise TestbedError("The Dockerfile has no line `ARG BASE_IMAGE=<image>`, which names its public base image.")
     return named[1]

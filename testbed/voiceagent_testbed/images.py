@@ -67,22 +67,22 @@ class Images:
         return self.operator.archive.exists() and self.runtime.archive.exists()
 
 
-async def build(
-    progress: Progress = lambda _: None, *, project: Path = PROJECT, cache: Path | None = None
-) -> Images:
+async def build(progress: Progress = lambda _: None, *, project: Path = PROJECT, cache: Path | None = None) -> Images:
     """Return the images of the tree as it is, building what is missing; `progress` gets a line a step."""
     directory = (cache or cache_directory()) / "images"
     images = planned(project, directory)
     if images.built:
         return images
     async with _alone(directory, progress):
+        source = await asyncio.to_thread(image_context.snapshot, project, directory / "context")
+        images = planned(source, directory)
         if images.built:  # by the one we waited for
             return images
         logs = _empty_logs(directory)
-        async with _engine(project, directory, progress) as (engine, base):
+        async with _engine(source, directory, progress) as (engine, base):
             for image in (images.operator, images.runtime):
                 with _step(progress, f"Image {image.reference}"):
-                    await _build(image, engine, base, project=project, log=logs / f"build-{image.target}.log")
+                    await _build(image, engine, base, source=source, log=logs / f"build-{image.target}.log")
             await _prune(engine, directory, images)
     return images
 
@@ -130,9 +130,9 @@ def _locked(lock: IO[str]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _engine(project: Path, directory: Path, progress: Progress) -> AsyncIterator[tuple[Engine, str]]:
+async def _engine(source: Path, directory: Path, progress: Progress) -> AsyncIterator[tuple[Engine, str]]:
     """Give an engine and the name of a base image that it holds."""
-    logs, public = directory / "logs", image_context.public_base(project)
+    logs, public = directory / "logs", image_context.public_base(source)
     existing = await existing_engine()
     if existing is not None:
         progress(f"Using the Docker engine of this machine, base image {public}")
@@ -178,8 +178,8 @@ def _no_services_started() -> Iterator[None]:
         policy.unlink()
 
 
-async def _build(image: Image, engine: Engine, base: str, *, project: Path, log: Path) -> None:
-    version = image_context.version(project)
+async def _build(image: Image, engine: Engine, base: str, *, source: Path, log: Path) -> None:
+    version = image_context.version(source)
     command = (
         "build",
         "--progress=plain",
@@ -188,13 +188,11 @@ async def _build(image: Image, engine: Engine, base: str, *, project: Path, log:
         f"--tag={image.name}:{version}",
         *engine.build_options,
         *build_arguments(base, version, os.environ),
-        str(project),
+        str(source),
     )
     await engine.run(*command, log=log, what=f"Building {image.reference}")
     partial = image.archive.with_suffix(".partial")
-    await engine.run(
-        "save", f"--output={partial}", image.reference, log=log, what=f"Saving {image.reference}"
-    )
+    await engine.run("save", f"--output={partial}", image.reference, log=log, what=f"Saving {image.reference}")
     partial.replace(image.archive)
 
 

@@ -69,9 +69,7 @@ async def _stop(daemon: Process, directory: Path, state: Path) -> None:
     """End the daemon, this run's or a killed one's, with its mounts and sockets; its images stay."""
     await daemon.stop(grace=STOPS_WITHIN)
     if not await to_thread(unmount_below, directory, state):
-        raise TestbedError(
-            f"Mounts of an earlier image build cannot be removed: see `grep {directory} {MOUNTS}`"
-        )
+        raise TestbedError(f"Mounts of an earlier image build cannot be removed: see `grep {directory} {MOUNTS}`")
     await to_thread(shutil.rmtree, state, ignore_errors=True)
 
 

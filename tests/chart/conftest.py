@@ -26,9 +26,7 @@ def helm() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     program = asyncio.run(Builder().build("helm"))["helm"]
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [str(program), *arguments], capture_output=True, text=True, check=False, timeout=60
-        )
+        return subprocess.run([str(program), *arguments], capture_output=True, text=True, check=False, timeout=60)
 
     return run
 

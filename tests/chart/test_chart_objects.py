@@ -46,9 +46,7 @@ def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container(objects)["env"]}
 
 
-@pytest.mark.parametrize(
-    "values", [(), EVERYTHING, (NAMESPACED,)], ids=["default", "everything", "namespaced"]
-)
+@pytest.mark.parametrize("values", [(), EVERYTHING, (NAMESPACED,)], ids=["default", "everything", "namespaced"])
 def test_every_object_is_valid_kubernetes(render: Render, values: tuple[str, ...]) -> None:
     objects = render(*values)
     assert {each["kind"] for each in objects} >= {"Deployment", "Service", "ServiceAccount", "ConfigMap"}
@@ -68,9 +66,7 @@ def test_the_environment_is_the_operators_settings(render: Render) -> None:
 def test_the_operator_reads_the_environment_that_the_chart_writes(
     render: Render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in environment(
-        render(NAMESPACED, 'logLevel="DEBUG"', 'credentialsSecret="keys"')
-    ).items():
+    for name, value in environment(render(NAMESPACED, 'logLevel="DEBUG"', 'credentialsSecret="keys"')).items():
         monkeypatch.setenv(name, value)
     settings = OperatorSettings()  # type: ignore[call-arg]
     assert settings.namespaces == ("team-a", "team-b")
@@ -137,9 +133,7 @@ def test_the_definition_can_be_left_out(render: Render) -> None:
     assert "CustomResourceDefinition" not in {each["kind"] for each in render("crds.install=false")}
 
 
-def test_the_packaged_chart_holds_the_definition(
-    helm: Callable[..., Any], render: Render, tmp_path: Path
-) -> None:
+def test_the_packaged_chart_holds_the_definition(helm: Callable[..., Any], render: Render, tmp_path: Path) -> None:
     chart = Path(__file__).parents[2] / "charts" / "voiceagent-operator"
     done = helm("package", str(chart), f"--destination={tmp_path}")
     assert done.returncode == 0, done.stderr

@@ -67,17 +67,11 @@ def test_every_role_is_bound_to_the_operators_account_alone(render: Render, valu
     for binding in kinds(objects, "RoleBinding", "ClusterRoleBinding"):
         subject = {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "voice"}
         assert binding["subjects"] == [subject]
-        bound.add(
-            (binding["roleRef"]["kind"], binding["metadata"].get("namespace"), binding["roleRef"]["name"])
-        )
+        bound.add((binding["roleRef"]["kind"], binding["metadata"].get("namespace"), binding["roleRef"]["name"]))
     assert bound == roles
 
 
-def test_two_releases_do_not_share_a_cluster_role(
-    helm: Callable[..., Any], chart: Any, render: Render
-) -> None:
-    other = helm(
-        "template", "va", str(chart), "--namespace=elsewhere", "--show-only=templates/rbac.yaml"
-    ).stdout
+def test_two_releases_do_not_share_a_cluster_role(helm: Callable[..., Any], chart: Any, render: Render) -> None:
+    other = helm("template", "va", str(chart), "--namespace=elsewhere", "--show-only=templates/rbac.yaml").stdout
     (role,) = kinds(render(), "ClusterRole")
     assert f"name: {role['metadata']['name']}\n" not in other

@@ -73,9 +73,7 @@ def test_every_value_says_what_it_is_for(chart: Path) -> None:
 
 def test_the_readme_lists_the_values_as_they_are(chart: Path) -> None:
     expected = table((chart / "values.yaml").read_text())
-    assert expected in (chart / "README.md").read_text(), (
-        f"Put this table into the chart's README:\n{expected}"
-    )
+    assert expected in (chart / "README.md").read_text(), f"Put this table into the chart's README:\n{expected}"
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     ],
     ids=["content", "new-file", "dockerfile", "ignore-file", "rename", "mode"],
 )
-def test_a_change_of_what_an_image_is_made_of_changes_its_tag(
-    project: Path, change: Callable[[Path], object]
-) -> None:
+def test_a_change_of_what_an_image_is_made_of_changes_its_tag(project: Path, change: Callable[[Path], object]) -> None:
     before = image_context.tag(project)
     change(project)
     assert image_context.tag(project) != before
@@ -74,6 +72,13 @@ def test_other_changes_need_no_new_image(project: Path, change: Callable[[Path],
 
 def test_the_tag_begins_with_the_version(project: Path) -> None:
     assert re.fullmatch(r"1\.2\.3-[0-9a-f]{12}", image_context.tag(project))
+
+
+def test_a_snapshot_is_the_same_build_and_holds_nothing_else(project: Path, tmp_path: Path) -> None:
+    (project / "docs" / "guide.md").touch()
+    copy = image_context.snapshot(project, tmp_path / "copy")
+    assert image_context.tag(copy) == image_context.tag(project)
+    assert {each.name for each in copy.iterdir()} == {"Dockerfile", ".dockerignore", "pyproject.toml", "operator"}
 
 
 async def test_an_unchanged_tree_needs_neither_a_build_nor_an_engine(
@@ -103,9 +108,7 @@ def test_what_the_dockerfile_copies_is_in_the_build_context() -> None:
     files = {file.relative_to(PROJECT) for file in image_context.context(PROJECT)}
     text = (PROJECT / "Dockerfile").read_text()
     sources = [
-        source
-        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
-        for source in line.split()
+        source for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for source in line.split()
     ]
     assert len(sources) >= 6
     for source in sources:
@@ -153,9 +156,7 @@ def test_a_list_of_mirrors_gives_its_first(tmp_path: Path) -> None:
     assert mirror_of(f"noble main mirror+file:{mirrors}\n", "noble") == "http://near.example/ubuntu/"
 
 
-@pytest.mark.parametrize(
-    "sources", ["", "trixie main http://mirror.example/debian/\n", "bookworm main cdrom:[x]/\n"]
-)
+@pytest.mark.parametrize("sources", ["", "trixie main http://mirror.example/debian/\n", "bookworm main cdrom:[x]/\n"])
 def test_without_a_mirror_of_the_release_there_is_none(sources: str) -> None:
     assert mirror_of(sources, "bookworm") is None
 
@@ -189,9 +190,7 @@ def test_mounts_are_found_innermost_first() -> None:
 
 
 def test_the_engines_socket_fits_an_address_whatever_the_cache_is_called() -> None:
-    socket = (
-        state_directory(Path("/home") / ("x" * 300)) / "exec" / "containerd" / "containerd-debug.sock.ttrpc"
-    )
+    socket = state_directory(Path("/home") / ("x" * 300)) / "exec" / "containerd" / "containerd-debug.sock.ttrpc"
     assert len(os.fsencode(socket)) < 107
 
 
@@ -206,9 +205,7 @@ async def test_a_failed_step_names_its_log_and_quotes_its_end(tmp_path: Path) ->
     assert "    9\n" not in message
 
 
-async def test_a_client_that_reaches_no_engine_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_client_that_reaches_no_engine_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = tmp_path / "docker"
     client.write_text("#!/bin/sh\nexit 1\n")
     client.chmod(0o755)
