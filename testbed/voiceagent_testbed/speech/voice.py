@@ -19,6 +19,8 @@ import onnxruntime  # type: ignore[import-untyped]
 from piper import PiperVoice
 from piper.config import PiperConfig
 
+from voiceagent_testbed.binaries import cache_directory
+
 from .resample import Samples, resample
 
 VOICE_NAME = "joe-us-medium"
@@ -28,15 +30,13 @@ DISK_BOUND = 256 * 1024 * 1024
 
 def default_cache_dir() -> Path:
     """Return where spoken sentences are kept between runs, outside the source tree."""
-    return Path(os.environ.get("VOICEAGENT_CACHE") or Path.home() / ".cache" / "voiceagent") / "speech"
+    return cache_directory() / "speech"
 
 
 class Voice:
     """Speaks English text; safe to use from several threads, which take turns at the model."""
 
-    def __init__(
-        self, piper: PiperVoice, *, cache_dir: Path | None, memory_bound: int = MEMORY_BOUND
-    ) -> None:
+    def __init__(self, piper: PiperVoice, *, cache_dir: Path | None, memory_bound: int = MEMORY_BOUND) -> None:
         self._piper = piper
         self._cache_dir = cache_dir
         self._memory_bound = memory_bound
