@@ -124,9 +124,7 @@ class Module:
 
 def tools(gomod: str) -> dict[str, str]:
     """Read the `tool` lines of a go.mod: program name -> package."""
-    block = "\n".join(
-        match.group(0) for match in re.finditer(r"^tool \([^)]*\)|^tool [^(\s]\S*$", gomod, re.MULTILINE)
-    )
+    block = "\n".join(match.group(0) for match in re.finditer(r"^tool \([^)]*\)|^tool [^(\s]\S*$", gomod, re.MULTILINE))
     return {NAMES.get(package, package.rpartition("/")[2]): package for package in TOOL.findall(block)}
 
 
@@ -139,9 +137,7 @@ class Builder:
         beside = Path(sys.executable).with_name("go")
         found = str(beside) if beside.exists() else shutil.which("go")
         if found is None:
-            raise TestbedError(
-                "No Go toolchain: run `make setup`, which installs the one that the project pins"
-            )
+            raise TestbedError("No Go toolchain: run `make setup`, which installs the one that the project pins")
         self.go = found
         self.env = {
             **os.environ,

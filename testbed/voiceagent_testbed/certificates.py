@@ -151,7 +151,5 @@ KEY_USAGES = (
 def signing_key(directory: Path, name: str) -> KeyPair:
     """Make a bare key pair, with which the API server signs service account tokens."""
     key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return KeyPair(_write(directory / f"{name}.pub", public), _write(directory / f"{name}.key", _pem(key)))

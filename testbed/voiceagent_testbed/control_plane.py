@@ -97,9 +97,7 @@ class ControlPlane:
 
     def process(self, name: str, argv: list[str | Path], *, env: dict[str, str] | None = None) -> Process:
         """Describe a program that belongs to this control plane: it is stopped with it."""
-        process = Process(
-            name, argv, directory=self.directory, env=env, netns=self._netns, tethered=self._tethered
-        )
+        process = Process(name, argv, directory=self.directory, env=env, netns=self._netns, tethered=self._tethered)
         self._processes.append(process)
         return process
 
@@ -111,9 +109,7 @@ class ControlPlane:
         """Run kubectl as the administrator and return what it prints; a failure is a TestbedError with its words."""
         binaries = self._binaries or await build("kubernetes")
         given = None if stdin is None else stdin.encode()
-        return await run(
-            binaries["kubectl"], "--kubeconfig", self.kubeconfig, *args, stdin=given, timeout=timeout
-        )
+        return await run(binaries["kubectl"], "--kubeconfig", self.kubeconfig, *args, stdin=given, timeout=timeout)
 
     async def get(self, path: str) -> Any:
         """Read a path of the API as the administrator; None when it cannot be had (yet)."""
@@ -163,9 +159,7 @@ class ControlPlane:
 
     def _api_server(self, binaries: Binaries, etcd_port: int, authority: Authority) -> list[str | Path]:
         names = ["localhost", "127.0.0.1", self.address, FIRST_SERVICE_ADDRESS]
-        names += [
-            "kubernetes" + suffix for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")
-        ]
+        names += ["kubernetes" + suffix for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
         serving = authority.issue("apiserver", "kube-apiserver", names=list(dict.fromkeys(names)))
         client = authority.issue("apiserver-client", "kube-apiserver", group="system:masters")
         accounts = signing_key(self.directory / "pki", "service-accounts")

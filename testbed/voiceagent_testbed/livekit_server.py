@@ -121,9 +121,7 @@ class LiveKitServer:
         file.touch(mode=0o600)  # it holds the secret
         file.write_text(yaml.safe_dump(config))
         argv: list[str | Path] = [binaries["livekit-server"], "--config", file]
-        return Process(
-            "livekit-server", argv, directory=self.directory, netns=self._netns, tethered=self._tethered
-        )
+        return Process("livekit-server", argv, directory=self.directory, netns=self._netns, tethered=self._tethered)
 
     async def __aenter__(self) -> Self:
         try:

@@ -11,9 +11,7 @@ from shutil import which
 
 from voiceagent_testbed.errors import TestbedError
 
-RANGE = range(
-    20000, 32000
-)  # below the ports that kernels give to outgoing connections, which would come in between
+RANGE = range(20000, 32000)  # below the ports that kernels give to outgoing connections, which would come in between
 
 
 def is_free(address: str, port: int, kinds: Iterable[socket.SocketKind]) -> bool:
@@ -43,9 +41,7 @@ def holder(port: int) -> str | None:
     """Name the program that listens on a TCP port, where the system tells."""
     if which("ss") is None:
         return None
-    listed = subprocess.run(
-        ["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False
-    ).stdout
+    listed = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False).stdout
     found = re.search(r'users:\(\("([^"]+)",pid=(\d+)', listed)
     return f"{found.group(1)} (process {found.group(2)})" if found else None
 

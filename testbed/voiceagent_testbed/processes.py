@@ -21,7 +21,8 @@ from time import monotonic
 
 from voiceagent_testbed.errors import TestbedError
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.03
+KILL_SECONDS = 20.0
 TAIL_BYTES = 64 * 1024
 COMPLAINT = re.compile(
     r"^[EF]\d{4} |level=(error|fatal)|\"level\":\s*\"(error|fatal|panic)\"|panic:|\bERROR\b|[Ee]rror:"
@@ -57,9 +58,7 @@ def last_words(log: Path, lines: int = 8) -> str:
     except FileNotFoundError:
         return ""
     tail = [line for line in text.splitlines() if line.strip()][-200:]
-    return "\n".join(
-        f"    {line[:400]}" for line in ([t for t in tail if COMPLAINT.search(t)] or tail)[-lines:]
-    )
+    return "\n".join(f"    {line[:400]}" for line in ([t for t in tail if COMPLAINT.search(t)] or tail)[-lines:])
 
 
 async def wait_until(
@@ -69,7 +68,7 @@ async def wait_until(
     what: str,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Poll until the condition holds; `check` may raise to give up early. Raises TestbedError after `timeout` seconds."""
+    """Poll until the condition holds; `check` may raise to give up early; TestbedError after `timeout` seconds."""
     deadline = monotonic() + timeout
     while True:
         check()
@@ -179,9 +178,7 @@ class Process:
     async def ready(self, condition: Callable[[], Awaitable[bool]], *, timeout: float) -> None:
         """Wait until the condition holds; a process that ends before it, or is too slow, is an error with its log."""
         try:
-            await wait_until(
-                condition, timeout=timeout, what=f"{self.name} to be ready", check=self.must_be_alive
-            )
+            await wait_until(condition, timeout=timeout, what=f"{self.name} to be ready", check=self.must_be_alive)
         except TestbedError as error:
             if not self.alive:
                 raise
@@ -193,23 +190,23 @@ class Process:
             raise self._ended()
 
     def _ended(self) -> TestbedError:
-        return TestbedError(
-            f"{self.name} has ended by itself; its log is {self.log}:\n{last_words(self.log)}"
-        )
+        return TestbedError(f"{self.name} has ended by itself; its log is {self.log}:\n{last_words(self.log)}")
 
     async def stop(self, grace: float = 10.0) -> None:
         """End the process: SIGTERM, and SIGKILL to its whole session when it still runs after `grace` seconds."""
         identity = self.identity
         if identity is not None:
+
+            async def gone() -> bool:
+                return not identity.alive
+
             identity.signal(signal.SIGTERM)
-            deadline = monotonic() + grace
-            while identity.alive and monotonic() < deadline:
-                await asyncio.sleep(POLL_SECONDS / 2)
-            if identity.alive:
+            try:
+                await wait_until(gone, timeout=grace, what=f"{self.name} to end")
+            except TestbedError:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(identity.pid, signal.SIGKILL)
-            while identity.alive:
-                await asyncio.sleep(POLL_SECONDS / 2)
+                await wait_until(gone, timeout=KILL_SECONDS, what=f"{self.name} to be gone after SIGKILL")
         self.pid_file.unlink(missing_ok=True)
 
 

@@ -80,8 +80,6 @@ async def test_two_control_planes_share_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_program_that_ends_is_named_with_its_log(tmp_path: Path) -> None:
-    with pytest.raises(
-        TestbedError, match=r"kube-apiserver has ended by itself; its log is .*(?s:.)+no-such-flag"
-    ):
+    with pytest.raises(TestbedError, match=r"kube-apiserver has ended by itself; its log is .*(?s:.)+no-such-flag"):
         async with ControlPlane(directory=tmp_path, api_flags=("--no-such-flag",)):
             pytest.fail("the API server took a flag that it does not know")

@@ -13,12 +13,7 @@ from voiceagent_testbed.livekit_server import LiveKitServer
 
 def token(server: LiveKitServer, identity: str, room: str) -> str:
     grants = api.VideoGrants(room_join=True, room=room)
-    return (
-        api.AccessToken(server.api_key, server.api_secret)
-        .with_identity(identity)
-        .with_grants(grants)
-        .to_jwt()
-    )
+    return api.AccessToken(server.api_key, server.api_secret).with_identity(identity).with_grants(grants).to_jwt()
 
 
 async def hear_a_tone(server: LiveKitServer, room: str) -> rtc.AudioFrame:
