@@ -27,6 +27,7 @@ from .own_engine import DAEMON, own_engine
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEBIAN_PACKAGES = ("docker.io", "debootstrap")
+LOCK_WAIT = ("-o", "DPkg::Lock::Timeout=300")  # another installation may be under way
 KEPT_ARCHIVES = 2
 KEPT_BUILD_CACHE = "8GB"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -159,7 +160,7 @@ async def _have_debian_packages(log: Path, progress: Progress) -> None:
     environment, what = {"DEBIAN_FRONTEND": "noninteractive"}, "Installing Debian packages"
     with _step(progress, f"Debian packages {' '.join(DEBIAN_PACKAGES)}"), _no_services_started():
         await run("apt-get", "update", "-qq", environment=environment, log=log, what=what)
-        install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *DEBIAN_PACKAGES)
+        install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *LOCK_WAIT, *DEBIAN_PACKAGES)
         await run(*install, environment=environment, log=log, what=what)
 
 
