@@ -86,7 +86,8 @@ class Call:
         if self._session is None or participant.disconnect_reason not in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:
             return  # a lost connection: the caller may come back, until LiveKit closes the room
         if remaining := self._callers():
-            if self._session.room_io.linked_participant is None:
+            linked = self._session.room_io.linked_participant
+            if linked is None or linked.identity == participant.identity:
                 self._session.room_io.set_participant(remaining[0].identity)
             return
         self._outcome = "completed"
