@@ -52,32 +52,20 @@ def call(  # noqa: PLR0917 (typer's way to declare options)
     url: Annotated[str, typer.Option(envvar="LIVEKIT_URL", help="LiveKit server.")] = "ws://localhost:7880",
     api_key: Annotated[str, typer.Option(envvar="LIVEKIT_API_KEY", help="LiveKit API key.")] = "",
     api_secret: Annotated[str, typer.Option(envvar="LIVEKIT_API_SECRET", help="LiveKit API secret.")] = "",
-    token: Annotated[
-        str | None, typer.Option(help="A ready token instead of key and secret; needs --room.")
-    ] = None,
-    room: Annotated[
-        str | None, typer.Option(help="Room name; with several calls a prefix.  [default: random]")
-    ] = None,
+    token: Annotated[str | None, typer.Option(help="A ready token instead of key and secret; needs --room.")] = None,
+    room: Annotated[str | None, typer.Option(help="Room name; with several calls a prefix.  [default: random]")] = None,
     agent_name: Annotated[str, typer.Option(help="Call an agent that waits for explicit dispatch.")] = "",
     script: Annotated[Path | None, typer.Option(help="Conversation, YAML.  [default: a restaurant]")] = None,
     calls: Annotated[int, typer.Option(min=1, max=100, help="How many calls at once.")] = 1,
     stagger: Annotated[str, typer.Option(help="Time between the starts of calls.")] = "0s",
-    record: Annotated[
-        Path | None, typer.Option(help="Folder for stereo WAVs: caller left, agent right.")
-    ] = None,
-    picture: Annotated[
-        bool, typer.Option("--picture", help="Draw each call as a PNG beside its WAV.")
-    ] = False,
+    record: Annotated[Path | None, typer.Option(help="Folder for stereo WAVs: caller left, agent right.")] = None,
+    picture: Annotated[bool, typer.Option("--picture", help="Draw each call as a PNG beside its WAV.")] = False,
     transcribe: Annotated[bool, typer.Option("--transcribe", help="Write down what was heard.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print reports as JSON on standard output.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print reports as JSON on standard output.")] = False,
     timeout: Annotated[str, typer.Option(help="Longest time a call may take.")] = f"{TIME_LIMIT_S:g}s",
 ) -> None:
     """Run the calls, print the reports, exit with their verdict."""
-    logging.getLogger("livekit").addHandler(
-        logging.NullHandler()
-    )  # its errors quote tokens; ours say it better
+    logging.getLogger("livekit").addHandler(logging.NullHandler())  # its errors quote tokens; ours say it better
     logging.getLogger("livekit").propagate = False
     errors = Console(stderr=True, highlight=False)
     try:

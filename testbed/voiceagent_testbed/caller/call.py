@@ -59,12 +59,8 @@ class Dial:
         if self.token:
             return self.token
         if not self.api_key or not self.api_secret:
-            raise TestbedError(
-                "LiveKit's key and secret are missing; set LIVEKIT_API_KEY and LIVEKIT_API_SECRET."
-            )
-        return mint_token(
-            self.api_key, self.api_secret, room=room, identity=identity, agent_name=self.agent_name
-        )
+            raise TestbedError("LiveKit's key and secret are missing; set LIVEKIT_API_KEY and LIVEKIT_API_SECRET.")
+        return mint_token(self.api_key, self.api_secret, room=room, identity=identity, agent_name=self.agent_name)
 
 
 def prepare(script: Script, voice: Voice | None = None) -> Speech:
@@ -105,8 +101,8 @@ async def hold(
         progress(f"joined room {room} after {outcome['join_s']} s")
         await phone.open_microphone()
         outcome |= await _play(conversation, phone, dial.time_limit_s, origin_s)
-        ended_s = time.monotonic()
     finally:
+        ended_s = time.monotonic()
         await phone.hang_up()
     progress(f"{outcome['ended']}{': ' + str(outcome['reason']) if outcome.get('reason') else ''}")
     recording = record(microphone.sent, phone.line, origin_s=origin_s, ended_s=ended_s)
@@ -115,9 +111,7 @@ async def hold(
     return Call(report, recording, origin_s)
 
 
-async def _play(
-    conversation: Conversation, phone: Phone, limit_s: float, origin_s: float
-) -> dict[str, object]:
+async def _play(conversation: Conversation, phone: Phone, limit_s: float, origin_s: float) -> dict[str, object]:
     """Play the script and return how it ended, as fields of the report."""
     try:
         async with asyncio.timeout(limit_s):
@@ -127,9 +121,10 @@ async def _play(
     except TimeoutError:
         return {"ended": "time-limit", "reason": f"the call was not over after {limit_s:g} s"}
     except OverError as over:
+        await phone.hear_why()
         at_s = phone.line.lost_s if phone.line.lost_s is not None else time.monotonic()
         dropped = {"dropped": True, "dropped_at_s": round(at_s - origin_s, 3)}
-        return {"ended": "dropped", "reason": str(over), **dropped}
+        return {"ended": "dropped", "reason": phone.line.lost_reason or str(over), **dropped}
     return {"ended": "hung-up"}
 
 
@@ -154,9 +149,7 @@ async def hold_many(
         except TimeoutError:
             pass
         label = f"[{index + 1}] " if len(rooms) > 1 else ""
-        return await hold(
-            dial, room, script, speech, stop=stopping, progress=lambda text: progress(label + text)
-        )
+        return await hold(dial, room, script, speech, stop=stopping, progress=lambda text: progress(label + text))
 
     try:
         async with asyncio.TaskGroup() as group:

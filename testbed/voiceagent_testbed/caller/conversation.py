@@ -122,7 +122,7 @@ class Conversation:
         self._progress(f"{'interrupts' if interrupts else 'says'}: {text}")
         self._microphone.say(utterance)
         self.spoken.append(Spoken(utterance, interrupts))
-        await self._until(utterance.spoken.is_set)
+        await self._until(lambda: utterance.left_s is not None and time.monotonic() >= utterance.left_s)
 
     async def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -153,18 +153,14 @@ class Conversation:
         )
         await self._until(lambda: self._spoke_for(step.after) or self._quiet_for(1.0))
         if not self._spoke_for(step.after):
-            self.notes.append(
-                f"the agent finished before it had spoken for {step.after:g} s: not interrupted"
-            )
+            self.notes.append(f"the agent finished before it had spoken for {step.after:g} s: not interrupted")
 
     async def _expect(self, condition: Callable[[], bool], within_s: float, otherwise: str) -> None:
         deadline = time.monotonic() + within_s
         await self._until(lambda: condition() or time.monotonic() >= deadline)
         if not condition():
             joined = self.line is not None and self.line.agent_joined_s is not None
-            raise OverError(
-                otherwise.format(within_s) if joined else f"no agent joined the room within {within_s:g} s"
-            )
+            raise OverError(otherwise.format(within_s) if joined else f"no agent joined the room within {within_s:g} s")
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while True:

@@ -49,7 +49,7 @@ def _turn(item: Spoken, said: Span, agent: Sequence[Span], until_s: float, recor
         spoke_until_s=_ms(said.end_s),
         answer_started_s=_ms(times.answer_started_s),
         latency_s=_ms(times.latency_s),
-        interrupted=times.time_to_silence_s is not None,
+        interrupted=times.spoken_over,
         time_to_silence_s=_ms(times.time_to_silence_s),
         agent_stopped=times.agent_stopped,
         cut_off=times.cut_off,

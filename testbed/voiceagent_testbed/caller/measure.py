@@ -25,6 +25,7 @@ ON_AT_LEAST_DB = -48.0
 OFF_AT_LEAST_DB = -52.0
 LOUD_FRAMES = 3  # 30 ms above the upper threshold make a sound; less is a click
 PAUSE_S = 0.5  # a shorter silence is a pause within one's speech
+END_S = 0.2  # what had arrived of a speech that was going on when the call ended may lack as much
 FLOOR_RISE_DB = 0.02  # per frame, while listening live
 
 
@@ -43,13 +44,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class TurnTimes:
-    """What the agent did about one thing the caller said; times in seconds, None where there was no sound."""
+    """What the agent did about one thing the caller said; times in seconds, None where there was nothing."""
 
     answer_started_s: float | None
     latency_s: float | None
-    time_to_silence_s: float | None
-    agent_stopped: bool | None
-    cut_off: bool | None
+    spoken_over: bool
+    time_to_silence_s: float | None = None
+    agent_stopped: bool | None = None
+    cut_off: bool | None = None
 
 
 class VoiceActivity:
@@ -147,19 +149,24 @@ def under_way_at(moment_s: float, agent: Sequence[Span]) -> Span | None:
     return next((span for span in agent if span.start_s <= moment_s < span.end_s), None)
 
 
-def measure_turn(
-    said: Span, agent: Sequence[Span], *, until_s: float, samples: Samples, sample_rate: int
-) -> TurnTimes:
+def measure_turn(said: Span, agent: Sequence[Span], *, until_s: float, samples: Samples, sample_rate: int) -> TurnTimes:
     """Measure one turn; answers that begin at `until_s` or later belong to the next one.
 
     A negative latency means that the agent began before the caller had finished.
     """
     answer = answer_to(said, [span for span in agent if span.start_s < until_s])
-    spoken_over = under_way_at(said.start_s, agent)
+    started_s = answer.start_s if answer else None
+    latency_s = answer.start_s - said.end_s if answer else None
+    over = under_way_at(said.start_s, agent)
+    if over is None:
+        return TurnTimes(started_s, latency_s, spoken_over=False)
+    if over.end_s > len(samples) / sample_rate - END_S:  # it still spoke when the recording ended
+        return TurnTimes(started_s, latency_s, spoken_over=True, agent_stopped=False, cut_off=False)
     return TurnTimes(
-        answer_started_s=answer.start_s if answer else None,
-        latency_s=answer.start_s - said.end_s if answer else None,
-        time_to_silence_s=spoken_over.end_s - said.start_s if spoken_over else None,
-        agent_stopped=spoken_over.end_s < said.end_s if spoken_over else None,
-        cut_off=ends_abruptly(samples, sample_rate, spoken_over) if spoken_over else None,
+        started_s,
+        latency_s,
+        spoken_over=True,
+        time_to_silence_s=over.end_s - said.start_s,
+        agent_stopped=over.end_s < said.end_s,
+        cut_off=ends_abruptly(samples, sample_rate, over),
     )

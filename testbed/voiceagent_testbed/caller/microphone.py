@@ -1,13 +1,12 @@
 """What the caller's microphone picks up: utterances, noise, and silence between them, frame by frame.
 
-Pure but for one event: whoever sends the frames says when each one leaves, and learns here what is in it.
+Pure: whoever sends the frames says when each one leaves, and learns here what is in it.
 Nothing is synthesised while a call runs, so that frames are cheap to make.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,13 +19,13 @@ FRAME_SAMPLES = SAMPLE_RATE // 50  # 20 ms
 
 @dataclass
 class Utterance:
-    """Something the caller says; `said` is when its first and last sound left, on the monotonic clock."""
+    """Something the caller says, and when its first and last sound and all of it left, on the monotonic clock."""
 
     text: str
     samples: Samples
     first_sound_s: float | None = None
     last_sound_s: float | None = None
-    spoken: asyncio.Event = field(default_factory=asyncio.Event)
+    left_s: float | None = None
 
 
 class Microphone:
@@ -42,7 +41,7 @@ class Microphone:
         self._random = np.random.default_rng(seed)
 
     def say(self, utterance: Utterance) -> None:
-        """Begin to speak with the next frame; `utterance.spoken` is set when its last frame has been made."""
+        """Begin to speak with the next frame; the utterance learns when its sounds leave."""
         edges: Span = sound_edges(utterance.samples, SAMPLE_RATE)
         self._edges = (round(edges.start_s * SAMPLE_RATE), round(edges.end_s * SAMPLE_RATE))
         self._utterance, self._position = utterance, 0
@@ -74,7 +73,7 @@ class Microphone:
         self._position += FRAME_SAMPLES
         if self._position >= len(utterance.samples):
             self._utterance = None
-            utterance.spoken.set()
+            utterance.left_s = leaves_s + FRAME_SAMPLES / SAMPLE_RATE
 
     def _add_noise_to(self, samples: Samples) -> None:
         noise = self._random.normal(0.0, self._noise_amplitude, FRAME_SAMPLES)

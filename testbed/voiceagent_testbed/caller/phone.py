@@ -24,6 +24,7 @@ from .timeline import Frame
 QUEUE_S = 0.08  # how far sending runs ahead: bridges a stall of this process, and delays speech by as much
 RECEIVED_FRAME_MS = 20
 DISCONNECT_S = 5.0
+REASONS_S = 0.5  # LiveKit reports a lost agent's track first, then that it left, then that the room was closed
 TRACK_ENDED = "the agent's audio track ended"
 TRANSCRIPTION_TOPIC = "lk.transcription"
 
@@ -55,9 +56,7 @@ class Line:
 def mint_token(api_key: str, api_secret: str, *, room: str, identity: str, agent_name: str = "") -> str:
     """Return a token that lets `identity` speak in `room`, and calls the named agent to it, if any."""
     grants = api.VideoGrants(room_join=True, room=room, can_publish=True, can_subscribe=True)
-    token = (
-        api.AccessToken(api_key, api_secret).with_identity(identity).with_name("Caller").with_grants(grants)
-    )
+    token = api.AccessToken(api_key, api_secret).with_identity(identity).with_name("Caller").with_grants(grants)
     if agent_name:
         dispatch = api.RoomAgentDispatch(agent_name=agent_name)
         token = token.with_room_config(api.RoomConfiguration(agents=[dispatch]))
@@ -67,9 +66,7 @@ def mint_token(api_key: str, api_secret: str, *, room: str, identity: str, agent
 class Phone:
     """One end of one call; use it once."""
 
-    def __init__(
-        self, microphone: Microphone, on_change: Callable[[], None], on_sound: Callable[[Samples], None]
-    ):
+    def __init__(self, microphone: Microphone, on_change: Callable[[], None], on_sound: Callable[[Samples], None]):
         self.line = Line()
         self._microphone = microphone
         self._on_change = on_change
@@ -100,6 +97,11 @@ class Phone:
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self._room.local_participant.publish_track(track, options)
         self._start(self._send(self._source))
+
+    async def hear_why(self) -> None:
+        """Give the server a moment to say more about a loss."""
+        if self.line.lost_s is not None:
+            await asyncio.sleep(max(0.0, self.line.lost_s + REASONS_S - time.monotonic()))
 
     async def hang_up(self) -> None:
         """Leave the room; what was received is complete afterwards."""
@@ -162,8 +164,6 @@ class Phone:
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._agent:
             self._lose("the agent left the room")
-            if self.line.lost_reason == TRACK_ENDED:  # LiveKit reports the leaving agent's track first
-                self.line.lost_reason = "the agent left the room"
 
     def _on_track(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
@@ -171,9 +171,7 @@ class Phone:
         if participant.identity == self._agent and track.kind == rtc.TrackKind.KIND_AUDIO:
             self._start(self._receive(track))
 
-    def _on_track_ended(
-        self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
-    ) -> None:
+    def _on_track_ended(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
         if publication.sid in self.line.tracks:
             self._lose(TRACK_ENDED)
 
@@ -196,8 +194,12 @@ class Phone:
         self.line.claims.append(Claim(began, identity, segment, text, final))
 
     def _lose(self, reason: str) -> None:
-        if not self._hanging_up and self.line.lost_s is None:
-            self.line.lost_s, self.line.lost_reason = time.monotonic(), reason
+        """Note a loss at its first sign, with the last and most telling reason."""
+        if self._hanging_up:
+            return
+        if self.line.lost_reason is None or reason != TRACK_ENDED:
+            self.line.lost_reason = reason
+        self.line.lost_s = self.line.lost_s or time.monotonic()
         self._on_change()
 
     def _start(self, work: Coroutine[None, None, None]) -> None:

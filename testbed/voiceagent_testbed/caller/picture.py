@@ -43,9 +43,7 @@ def draw(report: CallReport, recording: Recording, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     except OSError as error:
-        raise TestbedError(
-            f"The picture {path} cannot be written ({error.strerror}); check --record."
-        ) from None
+        raise TestbedError(f"The picture {path} cannot be written ({error.strerror}); check --record.") from None
 
 
 def _title(report: CallReport) -> str:

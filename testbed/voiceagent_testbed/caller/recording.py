@@ -55,9 +55,7 @@ def write_wav(recording: Recording, path: Path) -> None:
             file.setframerate(SAMPLE_RATE)
             file.writeframes(np.stack([recording.caller, recording.agent], axis=1).astype("<i2").tobytes())
     except OSError as error:
-        raise TestbedError(
-            f"The recording {path} cannot be written ({error.strerror}); check --record."
-        ) from None
+        raise TestbedError(f"The recording {path} cannot be written ({error.strerror}); check --record.") from None
 
 
 def read_wav(path: Path) -> tuple[Samples, int]:
@@ -65,12 +63,8 @@ def read_wav(path: Path) -> tuple[Samples, int]:
     try:
         with wave.open(str(path), "rb") as file:
             if file.getsampwidth() != 2:
-                raise TestbedError(
-                    f"{path} has {8 * file.getsampwidth()} bits a sample; save it as 16-bit WAV."
-                )
+                raise TestbedError(f"{path} has {8 * file.getsampwidth()} bits a sample; save it as 16-bit WAV.")
             data = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
             return data.reshape(-1, file.getnchannels()).mean(axis=1).astype(np.int16), file.getframerate()
     except (OSError, EOFError, wave.Error) as error:
-        raise TestbedError(
-            f"{path} cannot be read as a WAV file ({error}); save it as 16-bit PCM WAV."
-        ) from None
+        raise TestbedError(f"{path} cannot be read as a WAV file ({error}); save it as 16-bit PCM WAV.") from None

@@ -17,15 +17,11 @@ class Turn(BaseModel):
     said_at_s: float
     spoke_until_s: float
     answer_started_s: float | None = Field(None, description="first sound of the answer")
-    latency_s: float | None = Field(
-        None, description="end of the caller's speech to first sound; negative: cut in"
-    )
+    latency_s: float | None = Field(None, description="end of the caller's speech to first sound; negative: cut in")
     heard: str | None = Field(None, description="the answer as transcribed from the audio")
     interrupted: bool = Field(False, description="the caller spoke over the agent")
     time_to_silence_s: float | None = Field(None, description="the caller's first sound to the agent's last")
-    agent_stopped: bool | None = Field(
-        None, description="the agent was silent before the caller had finished"
-    )
+    agent_stopped: bool | None = Field(None, description="the agent was silent before the caller had finished")
     cut_off: bool | None = Field(None, description="its voice broke off rather than faded: in mid-sentence")
 
 

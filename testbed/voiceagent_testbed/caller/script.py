@@ -97,9 +97,7 @@ class HangUp(_Step):
 
 Step = Say | Play | Wait | Pause | Interrupt | Noise | HangUp
 
-KINDS: dict[
-    str, tuple[type[_Step], str | None]
-] = {  # the word in YAML, its type, the field of the short form
+KINDS: dict[str, tuple[type[_Step], str | None]] = {  # the word in YAML, its type, the field of the short form
     "say": (Say, "text"),
     "play": (Play, "file"),
     "wait": (Wait, "for"),
