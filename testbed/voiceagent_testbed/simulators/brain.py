@@ -44,7 +44,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    on: Literal["user", "tool", "start"] = "user"
+    when: Literal["user", "tool", "start"] = "user"
     match: Annotated[str, AfterValidator(_compiles)] = ""
     tool: ToolUse | None = Field(default=None, description="Called when the request offers it.")
     answer: str
@@ -92,9 +92,9 @@ class Brain:
 
     def reply(self, messages: Sequence[dict[str, Any]], tools: Sequence[str] = ()) -> Reply:
         """Return what to say or do next in a chat whose request offers these tools."""
-        on, heard, result = _situation(messages)
+        when, heard, result = _situation(messages)
         for rule in self.script.rules:
-            if rule.on == on and rule.pattern.search(result if on == "tool" else heard):
+            if rule.when == when and rule.pattern.search(result if when == "tool" else heard):
                 return _follow(rule, heard, result, tools)
         return Reply(text=_fill(self.script.otherwise, heard, result))
 
