@@ -37,9 +37,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     start = commands.add_parser("start", help="serve calls; what the container runs")
     start.add_argument("--no-drain", action="store_true", help="on a signal, end live calls at once")
-    commands.add_parser(
-        "dev", help="serve calls from this checkout; .env is read, a changed file restarts it"
-    )
+    commands.add_parser("dev", help="serve calls from this checkout; .env is read, a changed file restarts it")
     commands.add_parser("check-config", help="check settings, keys and agent.yaml, print the result, and end")
     return top
 

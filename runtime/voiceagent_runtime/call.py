@@ -73,9 +73,7 @@ class Call:
         turns.watch(conversation, self._send)
         conversation.on("close", self._closed)
         # Whether a hang-up ends the call depends on who else is there: `_left` decides, not the SDK.
-        await conversation.start(
-            agent, room=self._context.room, room_options=RoomOptions(close_on_disconnect=False)
-        )
+        await conversation.start(agent, room=self._context.room, room_options=RoomOptions(close_on_disconnect=False))
         self._context.room.on("participant_disconnected", self._left)
 
     def _callers(self) -> list[rtc.RemoteParticipant]:
@@ -100,9 +98,7 @@ class Call:
     def _closed(self, event: CloseEvent) -> None:
         if event.reason == CloseReason.ERROR:
             self._outcome = "error"
-            log.error(
-                "the call ended because a provider failed", extra={"error_type": type(event.error).__name__}
-            )
+            log.error("the call ended because a provider failed", extra={"error_type": type(event.error).__name__})
             self._context.shutdown("provider failed")
 
     async def ended(self, reason: str) -> None:

@@ -143,9 +143,7 @@ def merge(settings: Settings, file: dict[str, Any], source: str = "agent.yaml") 
         return AgentConfig.model_validate(_overlay(below, file))
     except ValidationError as error:
         wrong = "; ".join(f"{_path(item['loc'])}: {_message(item)}" for item in error.errors())
-        raise configuration_error(
-            f"wrong value in {source} at {wrong}. Correct the field and start again."
-        ) from None
+        raise configuration_error(f"wrong value in {source} at {wrong}. Correct the field and start again.") from None
 
 
 def read(path: Path | None) -> dict[str, Any]:
@@ -156,8 +154,7 @@ def read(path: Path | None) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise configuration_error(
-            f"VOICEAGENT_CONFIG_FILE: cannot read {path}: {error.strerror}. "
-            "Mount the file or unset the variable."
+            f"VOICEAGENT_CONFIG_FILE: cannot read {path}: {error.strerror}. Mount the file or unset the variable."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = " ".join(str(error).split())

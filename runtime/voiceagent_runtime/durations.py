@@ -18,9 +18,7 @@ def seconds(text: object) -> float:
     if isinstance(text, float):  # a default, or a value that was read before
         return text
     if not isinstance(text, str) or not _WHOLE.fullmatch(text):
-        raise ValueError(
-            f"{text!r} is not a duration: write a number with a unit, such as 300ms, 2.5s, 10m or 1h"
-        )
+        raise ValueError(f"{text!r} is not a duration: write a number with a unit, such as 300ms, 2.5s, 10m or 1h")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 

@@ -60,9 +60,7 @@ class Endpoints:
         url = f"http://127.0.0.1:{self._worker.sdk_port}{request.path}"
         try:
             async with aiohttp.ClientSession() as client, client.get(url) as answer:
-                return web.Response(
-                    status=answer.status, body=await answer.read(), content_type=answer.content_type
-                )
+                return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
         except aiohttp.ClientError:
             return web.Response(status=503, text="starting")
 

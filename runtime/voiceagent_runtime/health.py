@@ -33,9 +33,7 @@ def problem(snapshot: Snapshot) -> Problem | None:
     if snapshot.connection_problem:
         return snapshot.connection_problem
     if not snapshot.warm:
-        return Problem(
-            Reason.STARTING, "No job process is warm yet; this takes some seconds after the start."
-        )
+        return Problem(Reason.STARTING, "No job process is warm yet; this takes some seconds after the start.")
     if not snapshot.registered:
         return Problem(Reason.STARTING, "The worker is not registered with LiveKit yet.")
     return None

@@ -29,9 +29,7 @@ def chosen(part: Part) -> dict[str, Any]:
 
 def required_keys(config: AgentConfig) -> list[str]:
     """Return the names of the keys that the configured providers need."""
-    return [
-        PROVIDERS[provider] for provider in (config.stt.provider, config.llm.provider, config.tts.provider)
-    ]
+    return [PROVIDERS[provider] for provider in (config.stt.provider, config.llm.provider, config.tts.provider)]
 
 
 def speech_to_text(config: AgentConfig, secrets: Secrets) -> stt.STT[Any]:

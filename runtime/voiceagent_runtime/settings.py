@@ -50,9 +50,7 @@ class Settings(BaseSettings):
     secrets_dir: Path = Field(Path("/var/run/secrets/voiceagent"), validation_alias="VOICEAGENT_SECRETS_DIR")
     podinfo_dir: Path = Field(Path("/etc/podinfo"), validation_alias="VOICEAGENT_PODINFO_DIR")
     otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    capture_content: bool = Field(
-        False, validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-    )
+    capture_content: bool = Field(False, validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
 
     @field_validator("livekit_url")
     @classmethod

@@ -131,9 +131,7 @@ class Worker(AgentServer):
 
     def _on_process_closed(self, process: JobExecutor) -> None:
         if process.running_job is not None and getattr(process, "exitcode", 0) != 0:
-            log.error(
-                "a call's process ended by itself or was killed", extra={"call": process.running_job.job.id}
-            )
+            log.error("a call's process ended by itself or was killed", extra={"call": process.running_job.job.id})
             self._metrics.observe(Observation("call_ended", label="crashed"))
 
     def _on_registered(self, worker_id: str, _server: object) -> None:

@@ -60,9 +60,7 @@ def test_a_registered_warm_worker_is_ready_however_busy(change: dict[str, Any]) 
     ],
     ids=["unregistered", "cold", "unreachable", "prewarm-fails"],
 )
-def test_a_worker_that_cannot_take_a_call_is_not_ready_and_says_why(
-    change: dict[str, Any], reason: Reason
-) -> None:
+def test_a_worker_that_cannot_take_a_call_is_not_ready_and_says_why(change: dict[str, Any], reason: Reason) -> None:
     found = health.problem(replace(SERVING, **change))
     assert found is not None
     assert found.reason == reason
@@ -73,16 +71,12 @@ def test_a_lost_livekit_is_no_reason_to_restart() -> None:
 
 
 @pytest.mark.parametrize(("sessions", "restart"), [(0, True), (1, False)])
-def test_a_dead_inference_process_asks_for_a_restart_only_when_no_call_would_end(
-    sessions: int, restart: bool
-) -> None:
+def test_a_dead_inference_process_asks_for_a_restart_only_when_no_call_would_end(sessions: int, restart: bool) -> None:
     assert health.needs_restart(replace(SERVING, inference_dead=True, sessions=sessions)) is restart
 
 
 def test_the_status_is_the_operators_contract() -> None:
-    report = health.status(
-        replace(SERVING, registered=False, connection_problem=UNREACHABLE, agent_name="desk")
-    )
+    report = health.status(replace(SERVING, registered=False, connection_problem=UNREACHABLE, agent_name="desk"))
     assert json.loads(json.dumps(report)) == {
         "version": "1",
         "agentName": "desk",
@@ -187,9 +181,7 @@ def test_an_unknown_label_makes_no_new_series() -> None:
 
 
 def test_a_messages_latencies_become_observations_by_stage() -> None:
-    found = of_message(
-        {"end_of_turn_delay": 0.3, "llm_node_ttft": None, "started_speaking_at": 7, "e2e_latency": 0.9}
-    )
+    found = of_message({"end_of_turn_delay": 0.3, "llm_node_ttft": None, "started_speaking_at": 7, "e2e_latency": 0.9})
     assert found == [Observation("turn", 0.3, "end_of_turn"), Observation("turn", 0.9, "e2e")]
 
 
@@ -199,9 +191,7 @@ def record(**extra: Any) -> logging.LogRecord:
     return made
 
 
-@pytest.mark.parametrize(
-    "formatter", [logs.JsonFormatter(), logs.TextFormatter(colour=True)], ids=["json", "text"]
-)
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.TextFormatter(colour=True)], ids=["json", "text"])
 def test_speech_never_reaches_a_log_line(formatter: logging.Formatter) -> None:
     extra = {
         "lk.pii.user_transcript": "my secret",

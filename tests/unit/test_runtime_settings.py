@@ -65,9 +65,7 @@ def test_the_log_level_takes_pythons_names(monkeypatch: pytest.MonkeyPatch, name
     ],
     ids=str,
 )
-def test_a_wrong_variable_is_named_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_wrong_variable_is_named_in_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(WorkerError) as caught:
         settings.load()

@@ -16,9 +16,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _NOISY = ("aiohttp.access", "asyncio", "httpcore2", "httpx2", "livekit", "openai", "watchfiles")
 _COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 41}
 # Fields whose values hold speech, prompts or whole requests (names and metadata of callers) by their nature.
-_PRIVATE = frozenset(
-    {"job_request", "job", "ws_data", "text", "transcript", "user_transcript", "arguments", "output"}
-)
+_PRIVATE = frozenset({"job_request", "job", "ws_data", "text", "transcript", "user_transcript", "arguments", "output"})
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:

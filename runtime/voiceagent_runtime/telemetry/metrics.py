@@ -48,21 +48,13 @@ class Metrics:
             buckets=_SECONDS,
             **new,
         )
-        self._interruptions = Counter(
-            "voiceagent_interruptions", "Times a caller interrupted the agent.", **new
-        )
+        self._interruptions = Counter("voiceagent_interruptions", "Times a caller interrupted the agent.", **new)
         self._false = Counter("voiceagent_false_interruptions", "Interruptions that were only noise.", **new)
-        self._tokens = Counter(
-            "voiceagent_llm_tokens", "Tokens of the language model, by kind.", ["kind"], **new
-        )
+        self._tokens = Counter("voiceagent_llm_tokens", "Tokens of the language model, by kind.", ["kind"], **new)
         self._characters = Counter("voiceagent_tts_characters", "Characters turned into speech.", **new)
         self._audio = Counter("voiceagent_audio_seconds", "Audio transcribed or spoken.", ["stage"], **new)
-        self._errors = Counter(
-            "voiceagent_provider_errors", "Errors of providers, by stage.", ["stage"], **new
-        )
-        self._prewarm = Counter(
-            "voiceagent_prewarm_failures", "Job processes that could not be warmed.", **new
-        )
+        self._errors = Counter("voiceagent_provider_errors", "Errors of providers, by stage.", ["stage"], **new)
+        self._prewarm = Counter("voiceagent_prewarm_failures", "Job processes that could not be warmed.", **new)
         self._gauges = {
             name: Gauge(f"voiceagent_{name}", text, **new)
             for name, text in (
