@@ -21,8 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from time import monotonic
 
-from voiceagent_testbed.errors import TestbedError
-from voiceagent_testbed.processes import last_words, run
+from .errors import TestbedError
+from .processes import last_words, run
 
 SOURCES = Path(__file__).resolve().parents[1] / "go"
 BUILD_ORDER = (

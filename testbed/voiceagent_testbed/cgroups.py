@@ -7,7 +7,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from voiceagent_testbed.errors import TestbedError
+from .errors import TestbedError
 
 CGROUPS = Path("/sys/fs/cgroup")
 ATTEMPTS = 100

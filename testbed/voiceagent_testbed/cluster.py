@@ -16,13 +16,13 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from voiceagent_testbed import leftovers
-from voiceagent_testbed.binaries import Binaries, Progress, State, build, locked
-from voiceagent_testbed.control_plane import ControlPlane
-from voiceagent_testbed.errors import TestbedError
-from voiceagent_testbed.network import Network, first_free
-from voiceagent_testbed.node import Node
-from voiceagent_testbed.processes import recorded
+from . import leftovers, machine
+from .binaries import Binaries, Progress, State, build, locked
+from .control_plane import ControlPlane
+from .errors import TestbedError
+from .network import Network, first_free
+from .node import Node
+from .processes import recorded
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "cni", "pause")
 API_PORT = 6443
@@ -40,7 +40,13 @@ def state_directory() -> Path:
     return folder
 
 
-def _silent(step: str, state: State, seconds: float) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be part of the names of interfaces, folders and nodes."""
+    if not NAME.fullmatch(name):
+        raise TestbedError(f"A cluster cannot be named {name!r}: up to 20 small letters, digits and inner hyphens")
+
+
+def ignore(step: str, state: State, seconds: float) -> None:
     """Report nothing."""
 
 
@@ -49,8 +55,7 @@ class NodeCluster:
 
     def __init__(self, name: str, *, binaries: Binaries | None = None, internet: bool = False) -> None:
         """Name the cluster; with `internet` its pods reach what this machine reaches (for real vendors)."""
-        if not NAME.fullmatch(name):
-            raise TestbedError(f"A cluster cannot be named {name!r}: up to 20 small letters, digits and inner hyphens")
+        check_name(name)
         self.name = name
         self.directory = state_directory() / name
         self._binaries = binaries
@@ -90,9 +95,10 @@ class NodeCluster:
             return None
         return cluster if await cluster._node_is_ready(cluster._plane) else None
 
-    async def up(self, progress: Progress = _silent) -> None:
+    async def up(self, progress: Progress = ignore) -> None:
         """Bring the cluster up, from whatever there is of it; what fails is taken down again, but for the logs."""
         _must_be_root()
+        await machine.install_packages(machine.NODE_PACKAGES, announce=lambda text: progress(text, State.BUILDING, 0.0))
         self._binaries = self._binaries or await build(*PROGRAMS, progress=progress)
         async with locked(self._lock):
             self._read()
@@ -113,7 +119,7 @@ class NodeCluster:
             await self._remove(keep_logs=False)
         self._lock.unlink(missing_ok=True)
 
-    async def load_image(self, archive: Path | bytes) -> None:
+    async def load_image(self, archive: Path) -> None:
         """Put an image archive (what `docker save` writes) on the node."""
         await self._node().import_image(archive)
 

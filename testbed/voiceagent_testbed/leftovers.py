@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
-from voiceagent_testbed.cgroups import cgroup_processes, remove_cgroup
-from voiceagent_testbed.errors import TestbedError
-from voiceagent_testbed.network import Network
-from voiceagent_testbed.processes import recorded, run, started_at
+from .cgroups import cgroup_processes, remove_cgroup
+from .errors import TestbedError
+from .network import Network
+from .processes import recorded, run, started_at
 
 KILL_SECONDS = 20.0
 CONTAINER_LOG_LINKS = Path("/var/log/containers")
@@ -33,12 +33,18 @@ MACHINE_SETTINGS = (
 )
 
 
-async def kill_all(directory: Path, network: Network | None, cgroup: str) -> None:
+async def kill_recorded(directory: Path) -> None:
+    """Kill the processes that a cluster's pid files name."""
+    await kill_all(directory, None, None)
+
+
+async def kill_all(directory: Path, network: Network | None, cgroup: str | None) -> None:
     """Kill the cluster's processes: those of its pid files, its network namespace and its pods."""
     deadline = monotonic() + KILL_SECONDS
     while True:
         left = {identity.pid for identity in recorded(directory) if identity.alive}
-        left |= {pid for pid in cgroup_processes(cgroup) if started_at(pid)}
+        if cgroup is not None:
+            left |= {pid for pid in cgroup_processes(cgroup) if started_at(pid)}
         if network is not None:
             left |= {pid for pid in await network.processes() if started_at(pid)}
         left.discard(os.getpid())

@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import yaml
 
-from voiceagent_testbed.binaries import Binaries, build
-from voiceagent_testbed.ports import free_port, must_be_free
-from voiceagent_testbed.processes import Process
+from .binaries import Binaries, build
+from .ports import free_port, must_be_free
+from .processes import Process
 
 START_SECONDS = 20.0
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable
 from shutil import which
 
-from voiceagent_testbed.errors import TestbedError
+from .errors import TestbedError
 
 RANGE = range(20000, 32000)  # below the ports that kernels give to outgoing connections, which would come in between
 

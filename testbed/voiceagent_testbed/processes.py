@@ -19,7 +19,7 @@ from pathlib import Path
 from shutil import which
 from time import monotonic
 
-from voiceagent_testbed.errors import TestbedError
+from .errors import TestbedError
 
 POLL_SECONDS = 0.03
 KILL_SECONDS = 20.0
