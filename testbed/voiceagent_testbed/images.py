@@ -11,23 +11,21 @@ import contextlib
 import fcntl
 import os
 import shutil
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from . import image_context
-from .base_image import DEBOOTSTRAP, debootstrapped
+from . import image_context, machine
+from .base_image import debootstrapped
 from .binaries import cache_directory
-from .container_engine import Engine, existing_engine, run
+from .container_engine import Engine, existing_engine
 from .errors import TestbedError
-from .own_engine import DAEMON, own_engine
+from .own_engine import own_engine
 
 PROJECT = Path(__file__).resolve().parents[2]
-DEBIAN_PACKAGES = ("docker.io", "debootstrap")
-LOCK_WAIT = ("-o", "DPkg::Lock::Timeout=300")  # another installation may be under way
+DEBIAN_PACKAGES = {"dockerd": "docker.io", "debootstrap": "debootstrap"}
 KEPT_ARCHIVES = 2
 KEPT_BUILD_CACHE = "8GB"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -142,41 +140,20 @@ async def _engine(source: Path, directory: Path, progress: Progress) -> AsyncIte
             yield existing, public
             return
         progress("It cannot pull the base image: using an engine of our own")
-    await _have_debian_packages(logs / "apt.log", progress)
+    await _have_debian_packages(progress)
     async with own_engine(directory) as engine:
         with _step(progress, "Base image from this machine's package mirror"):
             base = await debootstrapped(engine, directory, logs / "base-image.log")
         yield engine, base
 
 
-async def _have_debian_packages(log: Path, progress: Progress) -> None:
-    if shutil.which(DAEMON) and shutil.which(DEBOOTSTRAP):
-        return
-    if not sys.platform.startswith("linux") or os.geteuid() != 0 or shutil.which("apt-get") is None:
+async def _have_debian_packages(progress: Progress) -> None:
+    if machine.missing(DEBIAN_PACKAGES) and (os.geteuid() != 0 or shutil.which("apt-get") is None):
         raise TestbedError(
             "No Docker engine that can build and pull images answers here, and one of our own needs root on "
             "Debian or Ubuntu. Start Docker (`docker info`, `docker buildx version` must work), or be root."
         )
-    environment, what = {"DEBIAN_FRONTEND": "noninteractive"}, "Installing Debian packages"
-    with _step(progress, f"Debian packages {' '.join(DEBIAN_PACKAGES)}"), _no_services_started():
-        await run("apt-get", "update", "-qq", environment=environment, log=log, what=what)
-        install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *LOCK_WAIT, *DEBIAN_PACKAGES)
-        await run(*install, environment=environment, log=log, what=what)
-
-
-@contextlib.contextmanager
-def _no_services_started() -> Iterator[None]:
-    """Keep the packages from starting their daemons, unless the machine has a policy of its own."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
-        yield
-        return
-    policy.write_text("#!/bin/sh\nexit 101\n")
-    policy.chmod(0o755)
-    try:
-        yield
-    finally:
-        policy.unlink()
+    await machine.install_packages(DEBIAN_PACKAGES, announce=progress)
 
 
 async def _build(image: Image, engine: Engine, base: str, *, source: Path, log: Path) -> None:
