@@ -222,14 +222,16 @@ class Builder:
 async def locked(file: Path) -> AsyncIterator[None]:
     """Hold a lock between programs: a lock file that the kernel releases when its holder ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as stream:
-        while True:
+    while True:
+        with file.open("w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if file.exists() and os.fstat(stream.fileno()).st_ino == file.stat().st_ino:  # its holder may remove it
+                    yield
+                    return
             except BlockingIOError:
-                await asyncio.sleep(0.1)
-        yield
+                pass
+        await asyncio.sleep(0.1)
 
 
 def order(modules: Iterable[str]) -> list[str]:

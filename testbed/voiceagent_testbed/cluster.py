@@ -117,7 +117,7 @@ class NodeCluster:
         async with locked(self._lock):
             self._read()
             await self._remove(keep_logs=False)
-        self._lock.unlink(missing_ok=True)
+            self._lock.unlink(missing_ok=True)
 
     async def load_image(self, archive: Path) -> None:
         """Put an image archive (what `docker save` writes) on the node."""
