@@ -11,7 +11,8 @@ import os
 import time
 from pathlib import Path
 
-from livekit import rtc
+import aiohttp
+from livekit import api, rtc
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext, JobProcess
 from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice.room_io import RoomOptions
@@ -29,6 +30,8 @@ log = logging.getLogger("voiceagent.call")
 
 # The SDK starts the next process at once when one cannot be warmed. This is the pause between two attempts.
 PREWARM_PAUSE = 3.0
+# DEFAULT_PARTICIPANT_KINDS in the server API's numbers, which are not those of the client library.
+CALLERS = (api.ParticipantInfo.STANDARD, api.ParticipantInfo.SIP, api.ParticipantInfo.CONNECTOR)
 
 
 def prewarm(settings: Settings, config: AgentConfig, observations: Path, process: JobProcess) -> None:
@@ -64,7 +67,7 @@ class Call:
         self._send = sender.send
         self._session: AgentSession[None] | None = None
         self._outcome: str | None = None
-        self._deletion: asyncio.Future[object] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._send(Observation("call_started"))
 
     async def hold(self, conversation: AgentSession[None], agent: VoiceAgent) -> None:
@@ -76,24 +79,41 @@ class Call:
         await conversation.start(agent, room=self._context.room, room_options=RoomOptions(close_on_disconnect=False))
         self._context.room.on("participant_disconnected", self._left)
 
-    def _callers(self) -> list[rtc.RemoteParticipant]:
-        people = self._context.room.remote_participants.values()
-        return [person for person in people if person.kind in DEFAULT_PARTICIPANT_KINDS]
-
     def _left(self, participant: rtc.RemoteParticipant) -> None:
-        if self._session is None or participant.disconnect_reason not in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:
-            return  # a lost connection: the caller may come back, until LiveKit closes the room
-        if remaining := self._callers():
+        if participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:
+            self._leaving = asyncio.create_task(self._stay_or_leave(participant.identity))
+        # Otherwise the connection broke: the caller may come back, until LiveKit closes the room.
+
+    async def _stay_or_leave(self, gone: str) -> None:
+        """Turn to who is still in the room; leave when nobody is."""
+        others = await self._others(gone)
+        callers = [identity for identity, is_caller in others.items() if is_caller]
+        if callers and self._session is not None:
             linked = self._session.room_io.linked_participant
-            if linked is None or linked.identity == participant.identity:
-                self._session.room_io.set_participant(remaining[0].identity)
+            if linked is None or linked.identity == gone:
+                self._session.room_io.set_participant(callers[0])
             return
         self._outcome = "completed"
-        if not self._context.room.remote_participants:
-            # LiveKit keeps an empty room for some seconds and sends it no second agent: who calls again would
-            # be met with silence.
-            self._deletion = self._context.delete_room()
+        if not others:
+            # LiveKit keeps an empty room for some seconds and sends it no second agent: who calls again would be met
+            # with silence.
+            await self._context.delete_room()
         self._context.shutdown("caller hung up")  # frees this worker's place now, not when the room closes
+
+    async def _others(self, gone: str) -> dict[str, bool]:
+        """Return who else is there, and whether each is a caller.
+
+        The server is asked, because what this process has heard may be older than a person who just joined.
+        """
+        room = self._context.room
+        request = api.ListParticipantsRequest(room=room.name)
+        try:
+            listed = await asyncio.wait_for(self._context.api.room.list_participants(request), timeout=5)
+        except (TimeoutError, aiohttp.ClientError, api.TwirpError) as error:
+            log.warning("cannot ask LiveKit who is in the room", extra={"error_type": type(error).__name__})
+            return {one.identity: one.kind in DEFAULT_PARTICIPANT_KINDS for one in room.remote_participants.values()}
+        everybody = {one.identity: one.kind in CALLERS for one in listed.participants}
+        return {who: kind for who, kind in everybody.items() if who not in (gone, room.local_participant.identity)}
 
     def _closed(self, event: CloseEvent) -> None:
         if event.reason == CloseReason.ERROR:
@@ -103,8 +123,6 @@ class Call:
 
     async def ended(self, reason: str) -> None:
         """Report the end of the call; runs last in the job, however it ended."""
-        if self._deletion is not None:
-            await asyncio.wait([self._deletion], timeout=5)
         by_reason = {"room disconnected": "caller_lost", "job crashed": "error"}
         outcome = self._outcome or by_reason.get(reason, "shutdown")
         if self._session is not None:
