@@ -20,6 +20,7 @@ app.command("call", help=call.__doc__)(call)
 console = Console(stderr=True)
 
 STOPPED = 130
+IMAGES = "images"
 T = TypeVar("T")
 
 
@@ -58,8 +59,14 @@ def prepare(
 
     async def build() -> None:
         board = Board(console)
+        modules = [part for part in parts or () if part != IMAGES]
         async with board.shown():
-            await testbed.prepare(board, parts or [])
+            if not parts:
+                await testbed.prepare(board)
+            elif modules:
+                await testbed.build_programs(board, modules)
+            if IMAGES in (parts or ()):
+                await testbed.build_images(board)
 
     _run(build())
 

@@ -20,7 +20,7 @@ from .cluster import NodeCluster, state_directory
 from .errors import TestbedError
 from .images import PROJECT, Images
 from .installation import Installation
-from .kind import KindCluster, choose
+from .kind import Cluster, choose, named
 from .livekit_server import LiveKitServer
 from .progress import Board
 
@@ -28,34 +28,29 @@ LIVEKIT_PORT = 7880
 MODULES = ("kubernetes", "etcd", "livekit", "containerd", "cni", "helm", "pause")
 
 
-async def prepare(board: Board, parts: Sequence[str] = ()) -> tuple[Binaries, Images | None]:
-    """Build the named Go modules and, as the part `images`, the project's images; everything when none is named."""
-    unknown = set(parts) - {*MODULES, "images"}
-    if unknown:
-        raise TestbedError(f"There is no part {min(unknown)}; there are {', '.join(MODULES)} and images")
-    modules = [name for name in MODULES if not parts or name in parts]
-    kinds = {State.WAITING: lambda *_: None, State.BUILDING: board.begin, State.BUILT: board.end}
+async def build_programs(board: Board, modules: Sequence[str] = MODULES) -> Binaries:
+    """Build Go modules of testbed/go, or find them in the cache."""
 
     def progress(name: str, state: State, _seconds: float) -> None:
-        label = f"build {name}"
-        if state is State.CACHED:
-            board.end(label, "cached")
-        else:
-            kinds[state](label)
+        if state is State.BUILDING:
+            board.begin(f"build {name}")
+        elif state is not State.WAITING:
+            board.end(f"build {name}", "cached" if state is State.CACHED else "")
 
-    async def build_images() -> Images | None:
-        if parts and "images" not in parts:
-            return None
-        with board.step("build images"):
-            return await images.build(lambda line: board.note("build images", line))
+    return await binaries.build(*modules, progress=progress)
 
-    async def build_binaries() -> Binaries:
-        return await binaries.build(*modules, progress=progress) if modules else Binaries({})
 
+async def build_images(board: Board) -> Images:
+    """Build the project's images, or find them in the cache."""
+    with board.step("build images"):
+        return await images.build(lambda line: board.note("build images", line))
+
+
+async def prepare(board: Board) -> tuple[Binaries, Images]:
+    """Build all that a testbed needs; programs and images at once, as images begin with packages from the network."""
     try:
         async with asyncio.TaskGroup() as group:
-            # The images begin with packages from the network, so both may go on at once.
-            programs, archives = group.create_task(build_binaries()), group.create_task(build_images())
+            programs, archives = group.create_task(build_programs(board)), group.create_task(build_images(board))
     except* TestbedError as errors:
         raise errors.exceptions[0] from None
     return programs.result(), archives.result()
@@ -74,9 +69,9 @@ class Testbed:
     __test__ = False  # pytest would collect the name
 
     @property
-    def cluster(self) -> NodeCluster | KindCluster:
+    def cluster(self) -> Cluster:
         """The cluster."""
-        found: NodeCluster | KindCluster = self._parts["cluster"]
+        found: Cluster = self._parts["cluster"]
         return found
 
     @property
@@ -106,9 +101,11 @@ class Testbed:
     async def up(self) -> None:
         """Bring everything up, in place of whatever there is of this name."""
         machine.check()
-        await machine.install_packages(machine.NODE_PACKAGES, announce=self.board.end)
+        # Decided first: on a machine where no cluster can run, nothing should be built or installed for one.
+        on_node = isinstance(await choose(self.name), NodeCluster)
+        if on_node:
+            await machine.install_packages(machine.NODE_PACKAGES, announce=self.board.end)
         programs, archives = await prepare(self.board)
-        assert archives is not None
         await down(self.name)
         cluster = self._parts["cluster"] = await choose(self.name, binaries=programs, internet=bool(self.real_keys))
         with self.board.step("start the cluster"):
@@ -124,7 +121,7 @@ class Testbed:
             await installation.install({"livekit": livekit, **self.vendors.defaults})
             await installation.credentials(self.credentials)
 
-    async def _start_servers(self, cluster: NodeCluster | KindCluster, programs: Binaries) -> None:
+    async def _start_servers(self, cluster: Cluster, programs: Binaries) -> None:
         livekit = self._parts["livekit"] = LiveKitServer(
             address=cluster.host_address,
             port=LIVEKIT_PORT,
@@ -158,7 +155,7 @@ class Testbed:
 async def down(name: str) -> bool:
     """Remove the testbed of this name, whoever made it; tell whether there was one."""
     there = (state_directory() / name).exists()
-    await NodeCluster(name).down()
+    await named(name).down()
     return there
 
 
