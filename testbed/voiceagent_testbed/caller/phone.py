@@ -21,7 +21,7 @@ from .measure import Samples
 from .microphone import FRAME_SAMPLES, SAMPLE_RATE, Microphone
 from .timeline import Frame
 
-QUEUE_S = 0.08  # how far sending runs ahead: bridges a stall of this process, and delays speech by as much
+QUEUE_S = 0.16  # how far sending runs ahead: bridges a stall of this process, and delays speech by as much
 RECEIVED_FRAME_MS = 20
 DISCONNECT_S = 5.0
 REASONS_S = 0.5  # LiveKit reports a lost agent's track first, then that it left, then that the room was closed

@@ -32,11 +32,11 @@ def draw(report: CallReport, recording: Recording, path: Path) -> None:
         _mark_turn(top, bottom, turn)
     if report.first_sound_s is not None:
         label = f"first sound after {report.first_sound_s:.2f} s"
-        _note(bottom, 0.0, report.first_sound_s, height=-0.9, text=label, color=AGENT)
+        _note(bottom, 0.0, report.first_sound_s, height=-1.22, text=label, color=AGENT)
     if report.dropped_at_s is not None:
         for axes in (top, bottom):
             axes.axvline(report.dropped_at_s, color=STOPPED, linewidth=2)
-        bottom.text(report.dropped_at_s, -0.9, " dropped", color=STOPPED, fontsize=10)
+        bottom.text(report.dropped_at_s, 1.2, " dropped", color=STOPPED, fontsize=10)
     top.set_xlim(0, max(recording.duration_s, 0.1))
     bottom.set_xlabel("seconds since the caller began to connect", color=INK)
     try:
@@ -60,7 +60,7 @@ def _wave(axes: Any, samples: Samples, spans: list[Speech], color: str, label: s
     axes.fill_between(times, cells.min(axis=1) / peak, cells.max(axis=1) / peak, color=color, linewidth=0)
     for span in spans:
         axes.axvspan(span.start_s, span.end_s, color=color, alpha=0.12, linewidth=0)
-    axes.set_ylim(-1.05, 1.4)
+    axes.set_ylim(-1.4, 1.4)
     axes.set_yticks([])
     axes.set_ylabel(label, fontsize=12, color=color, fontweight="bold")
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -79,7 +79,7 @@ def _mark_turn(top: Any, bottom: Any, turn: Turn) -> None:
         _note(bottom, turn.said_at_s, silent_s, height=1.2, text=label, color=STOPPED)
     if turn.answer_started_s is not None and turn.latency_s is not None:
         label = f"answer after {turn.latency_s:.2f} s"
-        _note(bottom, turn.spoke_until_s, turn.answer_started_s, height=-0.9, text=label, color=INK)
+        _note(bottom, turn.spoke_until_s, turn.answer_started_s, height=-1.22, text=label, color=INK)
 
 
 def _note(axes: Any, start_s: float, end_s: float, *, height: float, text: str, color: str) -> None:
