@@ -65,6 +65,11 @@ def state_directory(directory: Path) -> Path:
     return Path("/run") / f"voiceagent-engine-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}"
 
 
+async def clear(directory: Path) -> None:
+    """Remove what a killed build left running or mounted; the images stay."""
+    await _stop(Process("dockerd", [DAEMON], directory=directory), directory, state_directory(directory))
+
+
 async def _stop(daemon: Process, directory: Path, state: Path) -> None:
     """End the daemon, this run's or a killed one's, with its mounts and sockets; its images stay."""
     await daemon.stop(grace=STOPS_WITHIN)
