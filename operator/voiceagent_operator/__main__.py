@@ -16,7 +16,7 @@ from .http_server import HttpServer
 from .logs import configure
 from .metrics import Metrics
 from .reconcile import Reconciler
-from .settings import OperatorSettings, SettingsError, load_defaults, load_settings
+from .settings import PREFIX, OperatorSettings, SettingsError, load_defaults, load_settings
 from .work_queue import WorkQueue
 from .workers import Workers
 
@@ -37,10 +37,9 @@ def main() -> int:
 
 
 async def _run(settings: OperatorSettings, defaults: dict[str, Any]) -> int:
-    stop, watching = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    metrics, watching = Metrics(), asyncio.Event()
     async with AsyncExitStack() as stack:
         cluster = await connect(metrics)
         stack.push_async_callback(cluster.close)
@@ -50,9 +49,8 @@ async def _run(settings: OperatorSettings, defaults: dict[str, Any]) -> int:
         try:
             await server.start()
         except OSError as error:
-            raise SettingsError(
-                f"Port {settings.port} cannot be used: {error.strerror}; set another one."
-            ) from None
+            said = f"Port {settings.port} cannot be used ({error.strerror}); set {PREFIX}PORT to a free one."
+            raise SettingsError(said) from None
         stack.push_async_callback(server.stop)
         if not await _served(cluster, settings, stop):
             return 0
@@ -60,19 +58,45 @@ async def _run(settings: OperatorSettings, defaults: dict[str, Any]) -> int:
         reconciler = Reconciler(
             cluster=cluster, workers=workers, settings=settings, defaults=defaults, metrics=metrics
         )
-        work = asyncio.create_task(queue.run(reconciler.reconcile, RECONCILES_AT_ONCE))
-        stack.push_async_callback(_cancel, work)
         logger.info(
             "Watching VoiceAgents",
             extra={"version": __version__, "namespaces": ",".join(settings.namespaces)},
         )
-        await watch(
-            handlers=registry(queue.add, cluster.access),
-            namespaces=settings.namespaces,
-            stop=stop,
-            ready=watching,
+        watch_ends = asyncio.Event()
+        watches = asyncio.create_task(
+            watch(
+                handlers=registry(queue.add, cluster.access),
+                namespaces=settings.namespaces,
+                stop=watch_ends,
+                ready=watching,
+            )
         )
+        work = asyncio.create_task(queue.run(reconciler.reconcile, RECONCILES_AT_ONCE))
+        try:
+            await _until_told(stop, watches, watching)
+        finally:
+            # Ours first: at its own end Kopf waits seconds for every task that began after it.
+            await server.stop()
+            await _cancel(work)
+            watch_ends.set()
+            await watches
     return 0
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _until_told(stop: asyncio.Event, watches: asyncio.Task[None], watching: asyncio.Event) -> None:
+    """Return when a signal comes or the watches end by themselves."""
+    started, told = asyncio.create_task(watching.wait()), asyncio.create_task(stop.wait())
+    await asyncio.wait({started, told, watches}, return_when=asyncio.FIRST_COMPLETED)
+    # Kopf took the signals when it started; the order of the end is decided here.
+    _stop_on_signals(stop)
+    await asyncio.wait({told, watches}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (started, told):
+        task.cancel()
 
 
 def _not_ready(watching: asyncio.Event, cluster: Cluster) -> str | None:

@@ -1,0 +1,92 @@
+"""The API types and what is generated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from voiceagent_operator.api import crd, reference
+from voiceagent_operator.api.fields import duration
+from voiceagent_operator.api.v1alpha1 import VoiceAgentSpec
+
+SPEC = crd.crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+
+def _fields(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}", field
+        yield from _fields(f"{path}.{name}", field)
+
+
+FIELDS = dict(_fields("spec", SPEC))
+
+
+@pytest.mark.parametrize("module", [crd, reference], ids=["crd", "reference"])
+def test_the_committed_file_is_what_the_types_generate(module: Any) -> None:
+    assert module.PATH.read_text(encoding="utf-8") == module.render(), "run `make generate`"
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_each_field_is_described_in_full_sentences(path: str) -> None:
+    assert FIELDS[path]["description"].endswith(".")
+
+
+@pytest.mark.parametrize("path", [p for p, f in FIELDS.items() if f.get("type") == "string" and "enum" not in f])
+def test_each_text_has_a_limit(path: str) -> None:
+    assert "maxLength" in FIELDS[path]
+
+
+@pytest.mark.parametrize("path", [p for p, f in FIELDS.items() if f.get("type") in ("integer", "number")])
+def test_each_number_has_limits(path: str) -> None:
+    assert {"minimum", "maximum"} <= FIELDS[path].keys()
+
+
+def test_only_replicas_has_a_stored_default() -> None:
+    assert [path for path, field in FIELDS.items() if "default" in field] == ["spec.replicas"]
+
+
+def test_the_schema_is_closed() -> None:
+    assert not any(
+        "x-kubernetes-preserve-unknown-fields" in field or "additionalProperties" in field for field in FIELDS.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("300ms", 0.3), ("2.5s", 2.5), ("10m", 600), ("1h30m", 5400), ("1m1s500ms", 61.5)]
+)
+def test_a_duration_means_its_sum(text: str, seconds: float) -> None:
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@given(st.integers(0, 10_000))
+def test_milliseconds_survive(count: int) -> None:
+    assert duration(f"{count}ms") == timedelta(milliseconds=count)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"turn": {"endpointing": {"minDelay": "2s", "maxDelay": "1s"}}}, "minDelay must not be longer"),
+        ({"vad": {"minSilenceDuration": "1ms"}}, "must be a duration from 250ms to 5s"),
+        ({"worker": {"drainTimeout": "soon"}}, "must be a duration"),
+        ({"worker": {"hostPath": "/"}}, "Extra inputs"),
+    ],
+)
+def test_python_refuses_what_the_api_server_refuses(spec: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        VoiceAgentSpec.model_validate(spec)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")), ids=lambda p: p.name)
+def test_each_example_voice_agent_is_valid(path: Path) -> None:
+    for thing in yaml.safe_load_all(path.read_text()):
+        if thing["kind"] == "VoiceAgent":
+            VoiceAgentSpec.model_validate(thing.get("spec") or {})
