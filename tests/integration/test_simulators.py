@@ -94,16 +94,19 @@ def frame_of(pcm: np.ndarray) -> rtc.AudioFrame:
     return rtc.AudioFrame(pcm.tobytes(), sample_rate=16000, num_channels=1, samples_per_channel=len(pcm))
 
 
-async def stream_speech(
-    plugin: deepgram.STT, pcm: np.ndarray, options: APIConnectOptions = ONCE
-) -> list[stt.SpeechEvent]:
-    stream = plugin.stream(conn_options=options)
+async def stream_speech(plugin: deepgram.STT, pcm: np.ndarray, *, utterances: int = 1) -> list[stt.SpeechEvent]:
+    """Speak into a stream that stays open, and listen until that many utterances have ended."""
+    stream = plugin.stream(conn_options=ONCE)
+    events: list[stt.SpeechEvent] = []
     quiet = np.zeros(1600, dtype=np.int16)
     for piece in [quiet] * 2 + [pcm] + [quiet] * 6:
         stream.push_frame(frame_of(piece))
-    stream.end_input()
     async with asyncio.timeout(30), stream:
-        return [event async for event in stream]
+        async for event in stream:
+            events.append(event)
+            if [e.type for e in events].count(stt.SpeechEventType.END_OF_SPEECH) == utterances:
+                break
+    return events
 
 
 def finals(events: list[stt.SpeechEvent]) -> str:
@@ -165,7 +168,7 @@ async def test_a_scripted_deepgram_says_its_transcripts_in_order_when_speech_end
 ) -> None:
     pause = np.zeros(16000, dtype=np.int16)
     speech = voice.speak("Yes please.", sample_rate=16000)
-    events = await stream_speech(ears(simulators), np.concatenate([speech, pause, speech]))
+    events = await stream_speech(ears(simulators), np.concatenate([speech, pause, speech]), utterances=2)
     assert finals(events) == "Scripted words. Scripted words."
 
 
