@@ -44,7 +44,8 @@ class Bench:
         self.plane = plane
         self.port = free_port()
         self.defaults = directory / "defaults.yaml"
-        self.defaults.write_text(yaml.safe_dump({"livekit": {"url": "ws://livekit.example.com"}}))
+        under = {"livekit": {"url": "ws://livekit.example.com"}, "turn": {"endpointing": {"maxDelay": "2s"}}}
+        self.defaults.write_text(yaml.safe_dump(under))
         self.operator = self.describe("operator", self.port)
 
     def describe(self, name: str, port: int) -> Process:
@@ -441,6 +442,17 @@ async def test_a_quota_that_is_used_up_is_named(bench: Bench) -> None:
         return bool(conditions[0].get("reason") == "QuotaExceeded")
 
     await bench.until(named, "the quota to be named")
+
+
+async def test_a_spec_that_the_defaults_make_invalid_is_told_so_and_keeps_its_workers(bench: Bench) -> None:
+    await bench.apply("clashing", {"turn": {"endpointing": {"minDelay": "1s"}}})
+    before = await bench.until_deployed("clashing")
+    await bench.apply("clashing", {"turn": {"endpointing": {"minDelay": "3s"}}})
+    condition = await bench.until_reason("clashing", "ConfigurationInvalid")
+    assert "turn.endpointing: minDelay must not be longer than maxDelay" in condition["message"]
+    assert (await bench.get("deployment", "clashing"))["spec"] == before["spec"]
+    await bench.apply("clashing", {"turn": {"endpointing": {"minDelay": "2s"}}})
+    await bench.until_reason("clashing", "Unschedulable")
 
 
 async def test_somebody_elses_deployment_of_the_same_name_is_left_alone(bench: Bench) -> None:

@@ -1,0 +1,107 @@
+"""Reading workers: whatever a pod answers, the operator takes at most a short sentence from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from voiceagent_operator.observation import WorkerProblem
+from voiceagent_operator.workers import LONGEST_ANSWER, Workers
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Worker:
+    """A pod's HTTP server on loopback that answers as it is told."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.answer: Answer
+        self.asked: list[str] = []
+
+
+@pytest.fixture
+async def worker(unused_tcp_port: int) -> AsyncIterator[Worker]:
+    worker = Worker(unused_tcp_port)
+
+    async def any_path(request: web.Request) -> web.StreamResponse:
+        worker.asked.append(request.path)
+        return await worker.answer(request)
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", any_path)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    yield worker
+    await runner.cleanup()
+
+
+def pod(address: str = "127.0.0.1", **state: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "p"},
+        "status": {"podIP": address, "containerStatuses": [{"state": state or {"running": {}}}]},
+    }
+
+
+async def ask(worker: Worker, thing: dict[str, Any]) -> dict[str, WorkerProblem]:
+    workers = Workers(worker.port)
+    try:
+        return await workers.problems([thing])
+    finally:
+        await workers.close()
+
+
+async def _problem(_: web.Request) -> web.StreamResponse:
+    return web.json_response({"problem": {"reason": "LiveKitUnreachable", "message": "No\nanswer."}})
+
+
+async def _redirect(_: web.Request) -> web.StreamResponse:
+    return web.HTTPFound("/elsewhere")
+
+
+async def _huge(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=b'{"problem": "' + b"x" * LONGEST_ANSWER + b'"}')
+
+
+async def _nonsense(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"\xff{")
+
+
+async def _list(_: web.Request) -> web.StreamResponse:
+    return web.json_response([])
+
+
+async def _silent(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(3600)
+    return web.Response()
+
+
+async def test_a_workers_problem_is_read(worker: Worker) -> None:
+    worker.answer = _problem
+    assert await ask(worker, pod()) == {"p": WorkerProblem("LiveKitUnreachable", "No answer.")}
+
+
+@pytest.mark.parametrize("answer", [_redirect, _huge, _nonsense, _list, _silent])
+async def test_any_other_answer_is_unknown_within_seconds(worker: Worker, answer: Answer) -> None:
+    worker.answer = answer
+    began = monotonic()
+    assert await ask(worker, pod()) == {}
+    assert worker.asked == ["/status"], "a redirect was followed"
+    assert monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [pod("localhost"), pod("127.0.0.1/x@"), pod(waiting={}), {"metadata": {"name": "p"}, "status": {}}],
+    ids=["name", "url", "not running", "no status"],
+)
+async def test_only_running_pods_are_asked_and_only_by_address(worker: Worker, thing: dict[str, Any]) -> None:
+    worker.answer = _problem
+    assert await ask(worker, thing) == {}
+    assert worker.asked == []
