@@ -70,7 +70,7 @@ COPY requirements/dev.txt requirements/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     sed -n '/^poetry-core==/,/[^\\]$/p' requirements/dev.txt >requirements/build.txt \
     && /opt/tools/bin/pip install --require-hashes --requirement requirements/build.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml ./
 COPY operator operator
 COPY runtime runtime
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /dist .

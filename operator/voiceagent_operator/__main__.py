@@ -55,9 +55,7 @@ async def _run(settings: OperatorSettings, defaults: dict[str, Any]) -> int:
         if not await _served(cluster, settings, stop):
             return 0
         queue = WorkQueue(metrics.queue_depth)
-        reconciler = Reconciler(
-            cluster=cluster, workers=workers, settings=settings, defaults=defaults, metrics=metrics
-        )
+        reconciler = Reconciler(cluster=cluster, workers=workers, settings=settings, defaults=defaults, metrics=metrics)
         logger.info(
             "Watching VoiceAgents",
             extra={"version": __version__, "namespaces": ",".join(settings.namespaces)},

@@ -84,9 +84,7 @@ class Cluster:
         """Return an object, or None when there is none."""
         return await self._request("GET", _path(kind, namespace, name), missing_is_none=True)
 
-    async def list(
-        self, kind: str, namespace: str | None, selector: str = "", limit: int = 0
-    ) -> list[Object]:
+    async def list(self, kind: str, namespace: str | None, selector: str = "", limit: int = 0) -> list[Object]:
         """Return the objects that carry the labels; `limit` > 0 takes only the first."""
         query: dict[str, str] = {"labelSelector": selector} if selector else {}
         if limit:

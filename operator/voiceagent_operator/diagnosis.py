@@ -94,9 +94,7 @@ def _from_pod(pod: Object, problem: WorkerProblem | None) -> Diagnosis | None:
     if ended and (ended.get("message") or ended.get("exitCode")):
         return _from_exit(ended)
     if word in _CREATE_FAILURES:
-        return Diagnosis(
-            Reason.CONTAINER_NOT_CREATED, f"The node cannot start the worker ({word}). {said}".rstrip()
-        )
+        return Diagnosis(Reason.CONTAINER_NOT_CREATED, f"The node cannot start the worker ({word}). {said}".rstrip())
     return _from_scheduling(pod)
 
 

@@ -76,9 +76,7 @@ class Reconciler:
         observation = await self._observe(agent, wanted)
         decided = plan(agent, wanted, observation)
         applied, refused = await self._act(decided.actions)
-        status = report(
-            agent, wanted[-1], observation.updated(applied), decided.blocked or refused, self._now()
-        )
+        status = report(agent, wanted[-1], observation.updated(applied), decided.blocked or refused, self._now())
         await self._write(raw, status)
         if refused:
             raise ChangeRefusedError(refused.reason)

@@ -39,11 +39,7 @@ class OperatorSettings(BaseSettings):
     @field_validator("namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(filter(None, (part.strip() for part in value.split(","))))
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
 def load_settings() -> OperatorSettings:
@@ -73,13 +69,9 @@ def load_defaults(path: Path) -> dict[str, Any]:
         raise SettingsError(f"The defaults file {path} must hold a mapping: a part of a VoiceAgent's spec.")
     for name in NOT_IN_DEFAULTS:
         if name in loaded:
-            raise SettingsError(
-                f"The defaults file {path} must not set `{name}`: each VoiceAgent has its own."
-            )
+            raise SettingsError(f"The defaults file {path} must not set `{name}`: each VoiceAgent has its own.")
     try:
         VoiceAgentSpec.model_validate(loaded)
     except ValidationError as error:
-        raise SettingsError(
-            f"The defaults file {path} is not a valid spec: {first_problem(error)}."
-        ) from None
+        raise SettingsError(f"The defaults file {path} is not a valid spec: {first_problem(error)}.") from None
     return loaded

@@ -36,9 +36,7 @@ def report(
         "readyReplicas": seen.get("readyReplicas", 0),
         "selector": selector_text(agent.metadata.name),
         "conditions": [
-            ready_condition(
-                ready, diagnosis, generation, [c.model_dump(by_alias=True) for c in previous or []], now
-            )
+            ready_condition(ready, diagnosis, generation, [c.model_dump(by_alias=True) for c in previous or []], now)
         ],
     }
 
@@ -81,9 +79,7 @@ def _readiness(
     seen = deployment.get("status", {})
     if agent.spec.suspend:
         left = seen.get("replicas", 0)
-        running = (
-            f"{_workers(left)} still running." if left else "Set spec.suspend to false to start workers."
-        )
+        running = f"{_workers(left)} still running." if left else "Set spec.suspend to false to start workers."
         return False, Diagnosis(Reason.SUSPENDED, f"The VoiceAgent is suspended. {running}")
     if _complete(deployment, count):
         if not count:

@@ -37,17 +37,13 @@ class Workers:
 
     async def _problem(self, pod: Object) -> WorkerProblem | None:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
+            self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
         try:
             # Only ever the address that Kubernetes gave the pod: no name, no URL, no redirect that a user
             # could choose.
             address = ipaddress.ip_address(pod["status"]["podIP"])
             host = f"[{address}]" if address.version == 6 else str(address)
-            async with self._session.get(
-                f"http://{host}:{self._port}/status", allow_redirects=False
-            ) as answer:
+            async with self._session.get(f"http://{host}:{self._port}/status", allow_redirects=False) as answer:
                 if answer.status != 200:
                     return None
                 body = await answer.content.read(LONGEST_ANSWER + 1)

@@ -1,1 +1,1 @@
-"""A real cluster, a real LiveKit server, simulated vendors and callers: the ground that demo, tests and benchmarks stand on."""
+"""A real cluster, LiveKit server, simulated vendors and callers: the ground of demo, tests and benchmarks."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic
+from typing import IO
 
 from .errors import TestbedError
 from .processes import last_words, run
@@ -224,14 +225,18 @@ async def locked(file: Path) -> AsyncIterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with file.open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if file.exists() and os.fstat(stream.fileno()).st_ino == file.stat().st_ino:  # its holder may remove it
-                    yield
-                    return
-            except BlockingIOError:
-                pass
+            if _acquire(stream, file):
+                yield
+                return
         await asyncio.sleep(0.1)
+
+
+def _acquire(stream: IO[str], file: Path) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(stream.fileno()).st_ino == file.stat().st_ino  # the last holder may have removed the file
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def order(modules: Iterable[str]) -> list[str]:

@@ -113,11 +113,10 @@ class Installation:
             ) from None
 
     async def worker_pods(self, name: str, *, namespace: str = "default") -> Sequence[dict[str, Any]]:
-        """Return the pods that serve a VoiceAgent, by the selector that its status gives."""
+        """Return the pods that serve a VoiceAgent, by the selector that its status gives; not those told to stop."""
         selector = (await self.agent(name, namespace=namespace)).get("status", {}).get("selector", "")
         text = await self.cluster.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json")
-        found: list[dict[str, Any]] = json.loads(text)["items"]
-        return found
+        return [pod for pod in json.loads(text)["items"] if "deletionTimestamp" not in pod["metadata"]]
 
 
 def ready_condition(agent: Mapping[str, Any]) -> dict[str, Any] | None:

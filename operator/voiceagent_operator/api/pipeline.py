@@ -30,8 +30,7 @@ class ProviderCredentials(Model):
 
     secret_name: SecretName | None = Field(
         None,
-        description="Name of the Secret. Default: the operator's credentials Secret "
-        "(`voiceagent-credentials`).",
+        description="Name of the Secret. Default: the operator's credentials Secret (`voiceagent-credentials`).",
         examples=["deepgram"],
     )
     key: SecretKey | None = Field(
@@ -51,16 +50,13 @@ class DeepgramOptions(Model):
         description="Write numbers, dates and addresses in their usual form. Default: false.",
         examples=[True],
     )
-    numerals: bool | None = Field(
-        None, description="Write spoken numbers as digits. Default: false.", examples=[True]
-    )
+    numerals: bool | None = Field(None, description="Write spoken numbers as digits. Default: false.", examples=[True])
     profanity_filter: bool | None = Field(
         None, description="Replace profanity in the transcript. Default: false.", examples=[True]
     )
     filler_words: bool | None = Field(
         None,
-        description="Keep words such as `um` in the transcript; they help to judge the end of a turn. "
-        "Default: true.",
+        description="Keep words such as `um` in the transcript; they help to judge the end of a turn. Default: true.",
         examples=[False],
     )
     keyterm: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(
@@ -82,9 +78,7 @@ class STT(Model):
     provider: Literal["deepgram"] | None = Field(
         None, description="Vendor. Only `deepgram` so far. Default: deepgram.", examples=["deepgram"]
     )
-    model: Identifier | None = Field(
-        None, description="The vendor's model. Default: nova-3.", examples=["nova-3"]
-    )
+    model: Identifier | None = Field(None, description="The vendor's model. Default: nova-3.", examples=["nova-3"])
     language: Language | None = Field(
         None,
         description="Language that callers speak, as a BCP 47 tag. Default: `spec.language`.",
@@ -147,9 +141,7 @@ class TTS(Model):
     provider: Literal["cartesia"] | None = Field(
         None, description="Vendor. Only `cartesia` so far. Default: cartesia.", examples=["cartesia"]
     )
-    model: Identifier | None = Field(
-        None, description="The vendor's model. Default: sonic.", examples=["sonic-3"]
-    )
+    model: Identifier | None = Field(None, description="The vendor's model. Default: sonic.", examples=["sonic-3"])
     voice: Identifier | None = Field(
         None,
         description="The vendor's identifier of a voice. Default: the vendor plugin's.",
@@ -184,8 +176,7 @@ class VAD(Model):
         None,
         ge=0.05,
         le=0.95,
-        description="Probability of speech from which sound counts as speech, from 0.05 to 0.95. Default: "
-        "0.5.",
+        description="Probability of speech from which sound counts as speech, from 0.05 to 0.95. Default: 0.5.",
         examples=[0.6],
     )
     min_speech_duration: Annotated[str, DurationBetween("0s", "2s")] | None = Field(
@@ -211,8 +202,7 @@ class Endpointing(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "!has(self.minDelay) || !has(self.maxDelay) || "
-                "duration(self.minDelay) <= duration(self.maxDelay)",
+                "!has(self.minDelay) || !has(self.maxDelay) || duration(self.minDelay) <= duration(self.maxDelay)",
                 _DELAYS_IN_ORDER,
             )
         )
@@ -226,8 +216,7 @@ class Endpointing(Model):
     )
     min_delay: Annotated[str, DurationBetween("0s", "10s")] | None = Field(
         None,
-        description="Wait when the turn is surely over, up to 10s. Default: 300ms with a turn detector, else "
-        "500ms.",
+        description="Wait when the turn is surely over, up to 10s. Default: 300ms with a turn detector, else 500ms.",
         examples=["300ms"],
     )
     max_delay: Annotated[str, DurationBetween("0s", "30s")] | None = Field(
@@ -270,8 +259,7 @@ class Interruption(Model):
     )
     false_interruption_timeout: Annotated[str, DurationBetween("0s", "30s")] | None = Field(
         None,
-        description="Silence after which an interruption without words counts as a noise, up to 30s. "
-        "Default: 2s.",
+        description="Silence after which an interruption without words counts as a noise, up to 30s. Default: 2s.",
         examples=["1.5s"],
     )
 

@@ -73,9 +73,7 @@ def _examples(model: type[BaseModel]) -> dict[str, Any]:
     def walk(path: str, node: dict[str, Any]) -> None:
         for name, field in node.get("properties", {}).items():
             here = f"{path}.{name}"
-            reference = field.get("$ref") or next(
-                (c["$ref"] for c in field.get("anyOf", []) if "$ref" in c), None
-            )
+            reference = field.get("$ref") or next((c["$ref"] for c in field.get("anyOf", []) if "$ref" in c), None)
             if reference:
                 walk(here, source["$defs"][reference.rsplit("/", 1)[-1]])
             elif field.get("examples"):

@@ -41,9 +41,7 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
     if node.get(STORED_DEFAULT):
         result["default"] = node["default"]
     if "properties" in node:
-        result["properties"] = {
-            name: _convert(child, definitions) for name, child in node["properties"].items()
-        }
+        result["properties"] = {name: _convert(child, definitions) for name, child in node["properties"].items()}
     if node.get("required"):
         result["required"] = sorted(node["required"])
     if "items" in node:

@@ -56,9 +56,7 @@ class ResourceList(Model):
 
 
 def _within(resource: str) -> dict[str, str]:
-    both = " || ".join(
-        f"!has(self.{group}) || !has(self.{group}.{resource})" for group in ("requests", "limits")
-    )
+    both = " || ".join(f"!has(self.{group}) || !has(self.{group}.{resource})" for group in ("requests", "limits"))
     return rule(
         f"{both} || quantity(string(self.requests.{resource}))"
         f".compareTo(quantity(string(self.limits.{resource}))) <= 0",
@@ -134,8 +132,7 @@ class Telemetry(Model):
     )
     capture_content: bool | None = Field(
         None,
-        description="Whether traces may hold what was said. Takes effect with `otlpEndpoint`. Default: "
-        "false.",
+        description="Whether traces may hold what was said. Takes effect with `otlpEndpoint`. Default: false.",
         examples=[True],
     )
 
@@ -143,13 +140,10 @@ class Telemetry(Model):
 class VoiceAgentSpec(Model):
     """What the voice agent is, and how many workers serve it. Each field may be left out."""
 
-    agent_name: Annotated[str, Field(max_length=128, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] | None = (
-        Field(
-            None,
-            description="Name for explicit dispatch. Without one, the agent joins each new room by itself. "
-            "Default: none.",
-            examples=["receptionist"],
-        )
+    agent_name: Annotated[str, Field(max_length=128, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] | None = Field(
+        None,
+        description="Name for explicit dispatch. Without one, the agent joins each new room by itself. Default: none.",
+        examples=["receptionist"],
     )
     instructions: Annotated[str, Field(max_length=65_536)] | None = Field(
         None,
@@ -162,12 +156,10 @@ class VoiceAgentSpec(Model):
         description="What the agent says when a call begins, at most 4096 characters. Default: the worker's.",
         examples=["Good morning, how can I help?"],
     )
-    language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
-        Field(
-            None,
-            description="Language of the conversation as a BCP 47 tag, for `stt` and `tts`. Default: en.",
-            examples=["de"],
-        )
+    language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = Field(
+        None,
+        description="Language of the conversation as a BCP 47 tag, for `stt` and `tts`. Default: en.",
+        examples=["de"],
     )
     livekit: LiveKit | None = Field(None, description="The LiveKit server that workers register with.")
     stt: STT | None = Field(None, description="Speech to text.")
@@ -208,9 +200,7 @@ class VoiceAgentStatus(Model):
 
     model_config = ConfigDict(extra="ignore")
 
-    observed_generation: int | None = Field(
-        None, description="Generation of the VoiceAgent that this status is about."
-    )
+    observed_generation: int | None = Field(None, description="Generation of the VoiceAgent that this status is about.")
     replicas: int | None = Field(None, description="Workers that exist and are not terminating.")
     ready_replicas: int | None = Field(None, description="Workers that are registered with LiveKit and warm.")
     selector: Annotated[str, Field(max_length=512)] | None = Field(
@@ -226,9 +216,7 @@ class VoiceAgentStatus(Model):
 class ObjectMeta(BaseModel):
     """The part of an object's metadata that the operator reads."""
 
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, alias_generator=Model.model_config["alias_generator"]
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=Model.model_config["alias_generator"])
 
     name: str
     namespace: str

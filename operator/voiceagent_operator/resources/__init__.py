@@ -15,7 +15,4 @@ __all__ = ["Resource", "desired"]
 
 def desired(agent: VoiceAgent, settings: OperatorSettings) -> list[Resource]:
     """Return everything that the VoiceAgent asks for, in the order in which it must be applied."""
-    return [
-        stamped(resource)
-        for resource in (service_account(agent), config_map(agent), deployment(agent, settings))
-    ]
+    return [stamped(resource) for resource in (service_account(agent), config_map(agent), deployment(agent, settings))]

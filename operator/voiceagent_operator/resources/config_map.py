@@ -17,9 +17,7 @@ _NOT_FOR_THE_WORKER = {name: {"credentials"} for name in ("stt", "llm", "tts")}
 
 def agent_configuration(agent: VoiceAgent) -> dict[str, Any]:
     """Return what `agent.yaml` holds: the fields that are set, under the names of the VoiceAgent."""
-    spec = agent.spec.model_dump(
-        by_alias=True, exclude_none=True, include=_WORDS, exclude=_NOT_FOR_THE_WORKER
-    )
+    spec = agent.spec.model_dump(by_alias=True, exclude_none=True, include=_WORDS, exclude=_NOT_FOR_THE_WORKER)
     return {key: value for key, value in spec.items() if value != {}}
 
 

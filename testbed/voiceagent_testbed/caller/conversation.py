@@ -17,6 +17,7 @@ from .microphone import SAMPLE_RATE, Microphone, Utterance
 from .phone import Line
 from .script import HangUp, Interrupt, Noise, Pause, Play, Say, Script, Step, Wait
 
+TAIL_S = 0.2  # the line stays open a little longer, so that a sound that has just begun is measured too
 TICK_S = 0.05  # how long a wait sleeps at most when no audio wakes it
 
 Progress = Callable[[str], None]
@@ -100,8 +101,9 @@ class Conversation:
         """Go through the script; raises OverError when the agent is lost or silent, StoppedError if asked."""
         for number, step in enumerate(self._script.steps):
             if isinstance(step, HangUp):
-                return
+                break
             await self._do(number, step)
+        await self._pause(TAIL_S)
 
     async def _do(self, number: int, step: Step) -> None:
         if isinstance(step, Pause):

@@ -14,6 +14,7 @@ from .ears import Ears, Word
 THREADS = 2
 RECOGNISERS = 12
 PIECE = 3200  # bytes, a tenth of a second
+BATCH = 6400  # a hop to a thread for each frame would cost as much as the recognition
 
 
 class EarPool:
@@ -94,6 +95,8 @@ class Utterance:
             while not (self._ended and not self._audio):
                 await self._more.wait()
                 self._more.clear()
+                if len(self._audio) < BATCH and not self._ended:
+                    continue
                 pcm, self._audio = bytes(self._audio), bytearray()
                 if pcm:
                     self._partial = await self._pool.hear(ears, pcm)
