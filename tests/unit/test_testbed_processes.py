@@ -74,7 +74,10 @@ async def test_a_tethered_process_dies_with_its_killed_parent(tmp_path: Path) ->
     parent = (
         "import os, pathlib, signal\n"
         "from voiceagent_testbed.processes import Process\n"
-        f"Process('child', ['sleep', '60'], directory=pathlib.Path({str(tmp_path)!r})).start()\n"
+        f"child = Process('child', ['sleep', '60'], directory=pathlib.Path({str(tmp_path)!r}))\n"
+        "child.start()\n"
+        "name = pathlib.Path(f'/proc/{child.identity.pid}/comm')\n"
+        "while name.read_text() != 'sleep\\n': pass  # the tether is tied on the way to the program\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = await asyncio.create_subprocess_exec(sys.executable, "-c", parent)
