@@ -47,6 +47,8 @@ async def hear_a_tone(server: LiveKitServer, room: str) -> rtc.AudioFrame:
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await source.aclose()
         await speaker.disconnect()
         await listener.disconnect()
 
