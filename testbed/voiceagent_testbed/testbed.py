@@ -16,7 +16,7 @@ from rich.console import Console
 
 from . import binaries, images, machine, vendors
 from .binaries import Binaries, State
-from .cluster import NodeCluster, state_directory
+from .cluster import state_directory
 from .errors import TestbedError
 from .images import PROJECT, Images
 from .installation import Installation
@@ -101,10 +101,7 @@ class Testbed:
     async def up(self) -> None:
         """Bring everything up, in place of whatever there is of this name."""
         machine.check()
-        # Decided first: on a machine where no cluster can run, nothing should be built or installed for one.
-        on_node = isinstance(await choose(self.name), NodeCluster)
-        if on_node:
-            await machine.install_packages(machine.NODE_PACKAGES, announce=self.board.end)
+        await choose(self.name)  # where no cluster can run, nothing should be built for one
         programs, archives = await prepare(self.board)
         await down(self.name)
         cluster = self._parts["cluster"] = await choose(self.name, binaries=programs, internet=bool(self.real_keys))

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from voiceagent_testbed.caller import CallReport, Script, call
 from voiceagent_testbed.testbed import Testbed
 
 
-@pytest.fixture(scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def testbed() -> AsyncIterator[Testbed]:
     async with Testbed("e2e") as running:
         yield running

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from voiceagent_testbed.caller import Script
 from voiceagent_testbed.images import PROJECT
@@ -27,7 +28,7 @@ LONG_TALK = Script.parse(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
 async def receptionist(testbed: Testbed) -> None:
     await testbed.installation.apply(EXAMPLES / "receptionist.yaml")
     await testbed.installation.ready("receptionist")
