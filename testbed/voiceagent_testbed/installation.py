@@ -20,7 +20,7 @@ from .images import PROJECT, Images
 from .processes import run, wait_until
 
 CHART = PROJECT / "charts" / "voiceagent-operator"
-RELEASE = "voiceagent"
+RELEASE = "voiceagent-operator"
 NAMESPACE = "voiceagent-system"
 CREDENTIALS = "voiceagent-credentials"
 
@@ -109,7 +109,7 @@ class Installation:
         except TestbedError as error:
             raise TestbedError(
                 f"{error}. Its status says {last}. See `kubectl describe va {name} -n {namespace}`, and "
-                f"`kubectl logs -n {NAMESPACE} deployment/{RELEASE}-operator` for the operator's side."
+                f"`kubectl logs -n {NAMESPACE} deployment/{RELEASE}` for the operator's side."
             ) from None
 
     async def worker_pods(self, name: str, *, namespace: str = "default") -> Sequence[dict[str, Any]]:
