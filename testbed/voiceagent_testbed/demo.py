@@ -10,7 +10,7 @@ from rich.console import Console
 from .caller import CallReport, Script, call
 from .caller.table import show_call
 from .errors import TestbedError
-from .images import PROJECT
+from .images.build import PROJECT
 from .installation import NAMESPACE
 from .progress import Board
 from .testbed import Testbed, env_file

@@ -16,7 +16,7 @@ import yaml
 
 from .binaries import Binaries
 from .errors import TestbedError
-from .images import PROJECT, Images
+from .images.build import PROJECT, Images
 from .processes import run, wait_until
 
 CHART = PROJECT / "charts" / "voiceagent-operator"

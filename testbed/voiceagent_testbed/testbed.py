@@ -14,13 +14,14 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from . import binaries, images, machine, vendors
+from . import binaries, machine, vendors
 from .binaries import Binaries, State
-from .cluster import state_directory
+from .cluster.kind import Cluster, choose, named
+from .cluster.node_cluster import state_directory
 from .errors import TestbedError
-from .images import PROJECT, Images
+from .images import build as images
+from .images.build import PROJECT, Images
 from .installation import Installation
-from .kind import Cluster, choose, named
 from .livekit_server import LiveKitServer
 from .progress import Board
 

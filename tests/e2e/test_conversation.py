@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from voiceagent_testbed.caller import Script
-from voiceagent_testbed.images import PROJECT
+from voiceagent_testbed.images.build import PROJECT
 from voiceagent_testbed.processes import wait_until
 from voiceagent_testbed.testbed import Testbed
 

@@ -13,10 +13,10 @@ from time import monotonic
 
 import pytest
 
-from voiceagent_testbed.cgroups import cgroup_folders
-from voiceagent_testbed.cluster import NodeCluster
-from voiceagent_testbed.leftovers import MACHINE_SETTINGS, mount_points
-from voiceagent_testbed.network import Network
+from voiceagent_testbed.cluster.cgroups import cgroup_folders
+from voiceagent_testbed.cluster.leftovers import MACHINE_SETTINGS, mount_points
+from voiceagent_testbed.cluster.network import Network
+from voiceagent_testbed.cluster.node_cluster import NodeCluster
 from voiceagent_testbed.processes import run, wait_until
 
 POD = """
@@ -138,7 +138,8 @@ async def test_a_changed_annotation_reaches_the_container_within_seconds(state: 
 @pytest.mark.timeout(300)
 async def test_a_later_program_finds_a_cluster_whose_maker_is_gone(state: Path) -> None:
     maker = (
-        "import asyncio; from voiceagent_testbed.cluster import NodeCluster; asyncio.run(NodeCluster('t-find').up())"
+        "import asyncio\nfrom voiceagent_testbed.cluster.node_cluster import NodeCluster\n"
+        "asyncio.run(NodeCluster('t-find').up())"
     )
     assert await NodeCluster.existing("t-find") is None
     await run(sys.executable, "-c", maker)
@@ -155,7 +156,7 @@ async def test_a_later_program_finds_a_cluster_whose_maker_is_gone(state: Path) 
 @pytest.mark.parametrize("stage", ["network", "control plane", "node"])
 async def test_a_cluster_whose_maker_was_killed_can_be_removed_and_made_again(state: Path, stage: str) -> None:
     maker = (
-        "import asyncio, sys; from voiceagent_testbed.cluster import NodeCluster\n"
+        "import asyncio, sys; from voiceagent_testbed.cluster.node_cluster import NodeCluster\n"
         "def tell(step, state, seconds): print(step, state, flush=True)\n"
         "asyncio.run(NodeCluster('t-kill').up(tell))"
     )

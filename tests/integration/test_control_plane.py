@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from voiceagent_testbed.control_plane import ControlPlane
+from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.errors import TestbedError
 from voiceagent_testbed.processes import recorded, wait_until
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 import yaml
 from aiohttp import web
 
-from voiceagent_testbed.control_plane import ControlPlane
+from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process, wait_until
 

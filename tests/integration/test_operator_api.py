@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from voiceagent_testbed.control_plane import ControlPlane
+from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.errors import TestbedError
 
 REPOSITORY = Path(__file__).parents[2]

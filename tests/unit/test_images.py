@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from voiceagent_testbed import image_context
-from voiceagent_testbed.base_image import mirror_of, release_of
-from voiceagent_testbed.container_engine import existing_engine, run
 from voiceagent_testbed.errors import TestbedError
-from voiceagent_testbed.images import PROJECT, Image, build, build_arguments, planned
-from voiceagent_testbed.own_engine import mounts_below, state_directory
+from voiceagent_testbed.images import context as image_context
+from voiceagent_testbed.images.base_image import mirror_of, release_of
+from voiceagent_testbed.images.build import PROJECT, Image, build, build_arguments, planned
+from voiceagent_testbed.images.container_engine import existing_engine, run
+from voiceagent_testbed.images.own_engine import mounts_below, state_directory
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from voiceagent_testbed import cluster, kind, machine
+from voiceagent_testbed import machine
 from voiceagent_testbed.binaries import Binaries, Module, order, tools
-from voiceagent_testbed.certificates import Authority
+from voiceagent_testbed.cluster import kind
+from voiceagent_testbed.cluster import node_cluster as cluster
+from voiceagent_testbed.cluster.certificates import Authority
+from voiceagent_testbed.cluster.network import Network
+from voiceagent_testbed.cluster.pause_image import pause_image
 from voiceagent_testbed.errors import TestbedError
-from voiceagent_testbed.network import Network
-from voiceagent_testbed.pause_image import pause_image
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ from typing import Self
 
 import yaml
 
-from . import leftovers, machine
-from .binaries import Binaries, Progress, build
-from .cluster import NodeCluster, check_name, ignore, state_directory, step
-from .errors import TestbedError
-from .processes import recorded, run
+from voiceagent_testbed import machine
+from voiceagent_testbed.binaries import Binaries, Progress, build
+from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.processes import recorded, run
 
-CONFIG = Path(__file__).resolve().parents[2] / "kind-config.yaml"
+from . import leftovers
+from .node_cluster import NodeCluster, check_name, ignore, state_directory, step
+
+CONFIG = Path(__file__).resolve().parents[3] / "kind-config.yaml"
 MARK = "kind"  # this file in a cluster's directory says that kind made it
 CREATE_SECONDS = 600.0
 

@@ -15,9 +15,10 @@ from asyncio import to_thread
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.processes import Process
+
 from .container_engine import Engine
-from .errors import TestbedError
-from .processes import Process
 
 DAEMON = "/usr/sbin/dockerd"
 # Not the PATH's: a client that lies before Debian's there may lack the BuildKit that Debian's has inside.

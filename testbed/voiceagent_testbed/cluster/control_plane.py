@@ -16,10 +16,11 @@ from typing import Any, Self
 
 import aiohttp
 
-from .binaries import Binaries, build
+from voiceagent_testbed.binaries import Binaries, build
+from voiceagent_testbed.ports import free_port
+from voiceagent_testbed.processes import Process, run
+
 from .certificates import Authority, KeyPair, signing_key
-from .ports import free_port
-from .processes import Process, run
 
 SERVICE_NETWORK = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"

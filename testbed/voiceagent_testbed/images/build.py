@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from . import image_context, machine
+from voiceagent_testbed import machine
+from voiceagent_testbed.binaries import cache_directory
+from voiceagent_testbed.errors import TestbedError
+
+from . import context as image_context
 from .base_image import debootstrapped
-from .binaries import cache_directory
 from .container_engine import Engine, existing_engine
-from .errors import TestbedError
 from .own_engine import own_engine
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 DEBIAN_PACKAGES = {"dockerd": "docker.io", "debootstrap": "debootstrap"}
 KEPT_ARCHIVES = 2
 KEPT_BUILD_CACHE = "8GB"

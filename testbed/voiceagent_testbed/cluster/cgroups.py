@@ -7,7 +7,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from .errors import TestbedError
+from voiceagent_testbed.errors import TestbedError
 
 CGROUPS = Path("/sys/fs/cgroup")
 ATTEMPTS = 100

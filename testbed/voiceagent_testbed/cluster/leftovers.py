@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
+from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.processes import recorded, run, started_at
+
 from .cgroups import cgroup_processes, remove_cgroup
-from .errors import TestbedError
 from .network import Network
-from .processes import recorded, run, started_at
 
 KILL_SECONDS = 20.0
 CONTAINER_LOG_LINKS = Path("/var/log/containers")

@@ -13,8 +13,9 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from voiceagent_testbed.errors import TestbedError
+
 from .container_engine import Engine, run, tail
-from .errors import TestbedError
 from .own_engine import unmount_below
 
 DEBOOTSTRAP = "/usr/sbin/debootstrap"

@@ -16,13 +16,15 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from . import leftovers, machine
-from .binaries import Binaries, Progress, State, build, locked
+from voiceagent_testbed import machine
+from voiceagent_testbed.binaries import Binaries, Progress, State, build, locked
+from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.processes import recorded
+
+from . import leftovers
 from .control_plane import ControlPlane
-from .errors import TestbedError
 from .network import Network, first_free
 from .node import Node
-from .processes import recorded
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "cni", "pause")
 API_PORT = 6443

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .errors import TestbedError
+from voiceagent_testbed.errors import TestbedError
 
 STOPS_WITHIN = 20.0
 

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import TestbedError
+from voiceagent_testbed.errors import TestbedError
 
 DOCKERFILE = "Dockerfile"
 IGNORE = ".dockerignore"

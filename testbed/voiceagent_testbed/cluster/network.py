@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import TestbedError
-from .processes import run
+from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.processes import run
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 

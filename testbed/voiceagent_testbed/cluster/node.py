@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
-from .binaries import Binaries
+from voiceagent_testbed.binaries import Binaries
+from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.processes import run
+
 from .cgroups import make_cgroup
 from .control_plane import ControlPlane
-from .errors import TestbedError
 from .network import Network
 from .pause_image import PAUSE, pause_image
-from .processes import run
 
 SOCKET_LIMIT = 107  # bytes in the path of a Unix socket
 LONGEST_SOCKET = "kubelet/plugins_registry/containerd.sock.ttrpc"
