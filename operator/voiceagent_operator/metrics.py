@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from . import __version__
 
@@ -11,6 +11,7 @@ class Metrics:
     """All metrics of one operator process; labels have few values, and none comes from a user."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, which nobody asks for
         self.registry = CollectorRegistry()
         self.reconciles = Counter(
             "voiceagent_operator_reconciles",

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import ssl
 from typing import Any, Literal
 
+import httpx2
 from livekit.agents import inference, llm, stt, tts, vad
 from livekit.plugins import cartesia, deepgram, openai
+from openai import AsyncOpenAI
 
 from .config import AgentConfig, Part
 from .errors import configuration_error
@@ -42,11 +46,30 @@ def speech_to_text(config: AgentConfig, secrets: Secrets) -> stt.STT[Any]:
     )
 
 
+@functools.cache
+def trusted_certificates() -> ssl.SSLContext:
+    """Return whom this process trusts; reading the certificates takes too long to do it within a call."""
+    return httpx2.create_ssl_context()
+
+
 def language_model(config: AgentConfig, secrets: Secrets) -> llm.LLM[Any]:
-    """Return the language model of OpenAI or of a server that speaks its protocol."""
+    """Return the language model of OpenAI or of a server that speaks its protocol.
+
+    The client is the one that the plugin would make, but for the certificates, which the plugin's would read again.
+    """
+    http_client = httpx2.AsyncClient(
+        verify=trusted_certificates(),
+        timeout=httpx2.Timeout(5.0, connect=15.0),
+        limits=httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=120),
+        follow_redirects=True,
+    )
+    client = AsyncOpenAI(
+        api_key=secrets.get("OPENAI_API_KEY"), base_url=config.llm.base_url, max_retries=0, http_client=http_client
+    )
     options = chosen(config.llm)
-    del options["provider"]
-    return openai.LLM(api_key=secrets.get("OPENAI_API_KEY"), **options)
+    for name in ("provider", "base_url"):
+        options.pop(name, None)
+    return openai.LLM(client=client, **options)
 
 
 def text_to_speech(config: AgentConfig, secrets: Secrets) -> tts.TTS[Any]:
@@ -94,6 +117,10 @@ def check(config: AgentConfig, secrets: Secrets) -> None:
         voice_activity(config)
     except ValueError as error:
         raise configuration_error(f"a provider refuses its options: {error}. Correct agent.yaml.") from None
+    except OSError as error:
+        raise configuration_error(
+            f"the trusted certificates cannot be read: {error.strerror}. Correct SSL_CERT_FILE or SSL_CERT_DIR."
+        ) from None
 
 
 def load_multilingual() -> None:

@@ -34,7 +34,7 @@ log = logging.getLogger("voiceagent.worker")
 
 LONGEST_PAUSE = 5.0
 # What each job process would import by itself, imported once and shared.
-PRELOAD = ["voiceagent_runtime.call", "livekit.agents.inference"]
+PRELOAD = ["voiceagent_runtime.preload", "livekit.agents.inference"]
 
 
 class Worker(AgentServer):

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from voiceagent_runtime.health import Snapshot, problem
 
@@ -28,6 +36,7 @@ class Metrics:
     """The worker's own registry. Job processes reach it through `observe`."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, which nobody asks for
         self._registry = CollectorRegistry()
         new: Any = {"registry": self._registry}
         self.started = Counter("voiceagent_calls_started", "Calls that this worker began.", **new)

@@ -1,0 +1,33 @@
+"""What every job process is born with: imported once, in the process that job processes are forked from (where they
+are spawned instead, each imports it before it is warm).
+
+The libraries put off some of their start until they are first used, which is in the middle of a call: it would hold up
+the caller's audio by tenths of a second, and cost CPU time for every call. Here it is done before any call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import anyio
+from livekit.agents.utils import http_context
+from openai.resources.chat import AsyncChat
+from openai.resources.chat.completions import AsyncCompletions
+
+from . import call, providers
+
+# `call` is what runs in a job process; the client would import the other two at the first answer.
+__all__ = ["AsyncChat", "AsyncCompletions", "call"]
+
+
+async def open_a_session() -> None:
+    """Let the SDK read the trusted certificates for its HTTP sessions; it keeps them."""
+    async with http_context.open():
+        pass
+
+
+# Certificates that cannot be read are told by `prewarm`, as a sentence; an error here would end the process that all
+# job processes come from.
+with contextlib.suppress(OSError):
+    providers.trusted_certificates()
+    anyio.run(open_a_session)  # with it, anyio imports the half that talks to asyncio
