@@ -44,7 +44,7 @@ def figures_of(load: Load) -> Figures:
         "memory in all (MB)": load.peak_memory / 1e6,
         "first sound, median (s)": median(report.first_sound_s for report in load.reports),
         "first sound, slowest (s)": largest(report.first_sound_s for report in load.reports),
-        "end of speech to answer, median (s)": median(turn.latency_s for turn in turns if not turn.interrupted),
+        "end of speech to answer, median (s)": median(turn.latency_s for turn in turns),
         "interruption to silence, median (s)": median(turn.time_to_silence_s for turn in turns),
         "interruption to silence, slowest (s)": largest(turn.time_to_silence_s for turn in turns),
         "calls dropped or unanswered": float(sum(report.dropped for report in load.reports)),

@@ -28,7 +28,7 @@ from voiceagent_testbed.progress import Board
 from voiceagent_testbed.testbed import Testbed
 
 FOLDER = Path(__file__).parent
-IDLE_SECONDS = 15.0
+IDLE_SECONDS = 10.0
 SAMPLE_SECONDS = 3.0
 # The kubelet reads a pod's counters now and then: a sample counts from the moment that it carries.
 FRESH_SECONDS = 60.0
