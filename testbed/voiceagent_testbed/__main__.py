@@ -11,12 +11,12 @@ from rich.console import Console
 
 from . import demo as demonstration
 from . import testbed
-from .caller.__main__ import call
+from .caller.__main__ import EXAMPLES, call
 from .errors import TestbedError
 from .progress import Board
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
-app.command("call", help=call.__doc__)(call)
+app.command("call", help=EXAMPLES)(call)
 console = Console(stderr=True)
 
 STOPPED = 130

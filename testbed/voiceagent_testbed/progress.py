@@ -91,20 +91,17 @@ class Board:
     def _print(self, name: str, row: Row) -> None:
         took = f" ({row.seconds:.0f} s)" if row.state in ("done", "failed") else ""
         note = f": {row.note}" if row.note else ""
-        self.console.print(
-            f"[{monotonic() - self.began:5.0f} s] {name} {row.state}{took}{note}",
-            markup=False,
-            soft_wrap=True,
-        )
+        self._line(f"{name} {row.state}{took}{note}")
+
+    def _line(self, text: str) -> None:
+        self.console.print(f"[{monotonic() - self.began:5.0f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             running = [f"{name} {row.seconds:.0f} s" for name, row in self.rows.items() if row.state == "running"]
             if running:
-                self.console.print(
-                    f"[{monotonic() - self.began:5.0f} s] still at it: {', '.join(running)}", markup=False
-                )
+                self._line(f"still at it: {', '.join(running)}")
 
     async def _redraw(self) -> None:
         with Live(self._table(), console=self.console, auto_refresh=False) as live:

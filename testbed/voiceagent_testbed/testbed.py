@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 
@@ -23,6 +22,7 @@ from .images import build as images
 from .images.build import PROJECT, Images
 from .installation import Installation
 from .livekit_server import LiveKitServer
+from .part import Part
 from .progress import Board
 
 LIVEKIT_PORT = 7880
@@ -58,7 +58,7 @@ async def prepare(board: Board) -> tuple[Binaries, Images]:
 
 
 @dataclass
-class Testbed:
+class Testbed(Part):
     """A cluster with the product on it, and all that its calls need: `async with Testbed("tests") as testbed`."""
 
     name: str
@@ -135,19 +135,6 @@ class Testbed:
     async def down(self) -> None:
         """Remove everything."""
         await down(self.name)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.up()
-        except BaseException:
-            await self.down()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.down()
 
 
 async def down(name: str) -> bool:

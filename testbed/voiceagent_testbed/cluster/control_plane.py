@@ -11,12 +11,12 @@ import json
 import ssl
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
 from voiceagent_testbed.binaries import Binaries, build
+from voiceagent_testbed.part import Part
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process, run
 
@@ -27,7 +27,7 @@ FIRST_SERVICE_ADDRESS = "10.96.0.1"
 START_SECONDS = 60.0
 
 
-class ControlPlane:
+class ControlPlane(Part):
     """A control plane: `async with ControlPlane() as plane: plane.kubeconfig`."""
 
     def __init__(
@@ -95,6 +95,8 @@ class ControlPlane:
         # What they hold is thrown away, so there is no reason to wait for the API server's graceful ten seconds.
         await asyncio.gather(*(process.stop(grace=0.3) for process in self._processes))
         self._processes.clear()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def process(self, name: str, argv: list[str | Path], *, env: dict[str, str] | None = None) -> Process:
         """Describe a program that belongs to this control plane: it is stopped with it."""
@@ -205,21 +207,6 @@ class ControlPlane:
         # Nobody scrapes them here, and a port less cannot clash.
         config = self.directory / "pki" / f"{name}.kubeconfig"
         return [binaries[f"kube-{name}"], f"--kubeconfig={config}", "--leader-elect=false", "--secure-port=0"]
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.up()
-        except BaseException:
-            await self.down()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.down()
-        if self._temporary is not None:
-            self._temporary.cleanup()
 
 
 def _pair(prefix: str, certificate: str, key: str, pair: KeyPair) -> list[str | Path]:

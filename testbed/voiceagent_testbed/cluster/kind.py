@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import yaml
 
 from voiceagent_testbed import machine
 from voiceagent_testbed.binaries import Binaries, Progress, build
 from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.part import Part
 from voiceagent_testbed.processes import recorded, run
 
 from . import leftovers
@@ -25,7 +24,7 @@ MARK = "kind"  # this file in a cluster's directory says that kind made it
 CREATE_SECONDS = 600.0
 
 
-class KindCluster:
+class KindCluster(Part):
     """A cluster whose nodes are Docker containers: `async with KindCluster("tests") as cluster`."""
 
     def __init__(self, name: str, *, binaries: Binaries | None = None) -> None:
@@ -114,15 +113,6 @@ class KindCluster:
         self._host_address = next((gateway for gateway in gateways if "." in gateway), None)
         if self._host_address is None:
             raise TestbedError("Docker's network `kind` has no IPv4 gateway, so pods cannot reach this machine by one")
-
-    async def __aenter__(self) -> Self:
-        await self.up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.down()
 
 
 Cluster = KindCluster | NodeCluster

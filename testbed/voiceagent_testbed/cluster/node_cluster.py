@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
 from voiceagent_testbed import machine
 from voiceagent_testbed.binaries import Binaries, Progress, State, build, locked
 from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.part import Part
 from voiceagent_testbed.processes import recorded
 
 from . import leftovers
@@ -52,7 +51,7 @@ def ignore(step: str, state: State, seconds: float) -> None:
     """Report nothing."""
 
 
-class NodeCluster:
+class NodeCluster(Part):
     """A cluster whose node is a kubelet on this machine: `async with NodeCluster("tests") as cluster`."""
 
     def __init__(self, name: str, *, binaries: Binaries | None = None, internet: bool = False) -> None:
@@ -193,15 +192,6 @@ class NodeCluster:
 
     async def _node_is_ready(self, plane: ControlPlane) -> bool:
         return await self._node().is_ready(plane)
-
-    async def __aenter__(self) -> Self:
-        await self.up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.down()
 
 
 @asynccontextmanager
