@@ -18,6 +18,7 @@ environment (all have defaults but the keys; docs/worker.md lists every variable
   LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET      the LiveKit server
   DEEPGRAM_API_KEY, OPENAI_API_KEY, CARTESIA_API_KEY    the providers
   VOICEAGENT_CONFIG_FILE                                agent.yaml: instructions, greeting, models, turns
+  PLATFORM_API_URL, PLATFORM_API_TOKEN                  a backend whose answers rank above agent.yaml
 
 while it runs:
   curl http://localhost:8081/ready      is it registered and warm, and if not, why
@@ -81,6 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     agent = config.load(chosen)
     server.check(chosen, agent)
     if options.command == "check-config":
+        agent = asyncio.run(server.configuration(chosen, agent))
         _show(agent.model_dump(mode="json", by_alias=True, exclude_none=True))
         return 0
     asyncio.run(server.serve(chosen, agent, drain=not options.no_drain))

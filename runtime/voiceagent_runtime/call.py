@@ -18,11 +18,13 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice.room_io import RoomOptions
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
-from . import providers, session
+from . import platform_api, providers, session
 from .agent import VoiceAgent
-from .config import AgentConfig
+from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
+from .errors import configuration_error
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
+from .snapshot import Current
 from .telemetry import tracing, turns
 from .telemetry.channel import Observation, Sender
 
@@ -30,6 +32,8 @@ log = logging.getLogger("voiceagent.call")
 
 # The SDK starts the next process at once when one cannot be warmed. This is the pause between two attempts.
 PREWARM_PAUSE = 3.0
+# With the platform API's own bound, a caller waits one second at most.
+LISTING_SECONDS = 0.25
 # DEFAULT_PARTICIPANT_KINDS in the server API's numbers, which are not those of the client library.
 CALLERS = (api.ParticipantInfo.STANDARD, api.ParticipantInfo.SIP, api.ParticipantInfo.CONNECTOR)
 
@@ -48,15 +52,40 @@ def prewarm(settings: Settings, config: AgentConfig, observations: Path, process
     sender.send(Observation("prewarmed"))
 
 
-async def answer(settings: Settings, config: AgentConfig, context: JobContext) -> None:
-    """Join the room and hold the conversation until the caller hangs up."""
-    call = Call(context, context.proc.userdata["observations"])
+async def answer(settings: Settings, config: AgentConfig, current: Path, context: JobContext) -> None:
+    """Join the room and hold the conversation until the caller hangs up. `config` is what the worker started with."""
+    sender = context.proc.userdata["observations"]
+    call = Call(context, sender)
     context.add_shutdown_callback(call.ended)
     context.log_context_fields = {"call": context.job.id}
     secrets = Secrets(settings.secrets_dir)
     for name in LIVEKIT:  # the SDK's room API reads them from the environment, which is as old as the worker
         os.environ[name] = secrets.get(name)
-    await call.hold(session.build(config, secrets), VoiceAgent(config))
+
+    def build(chosen: AgentConfig) -> tuple[AgentSession[None], VoiceAgent]:
+        if not is_within_reach(chosen, config):
+            raise configuration_error(NOT_WITHIN_REACH)
+        return session.build(chosen, secrets), VoiceAgent(chosen)
+
+    now = Current.taken_from(current, otherwise=config)
+    if not now.ask:
+        await call.hold(*build(now.config))
+        return
+    platform = platform_api.PlatformAPI(settings, secrets, sender.send)
+    body = platform_api.call_body(context.job, await _caller(context))
+    await call.hold(*await platform.for_call(now.config, body, build))
+
+
+async def _caller(context: JobContext) -> api.ParticipantInfo | None:
+    """Return who is on the line already, as LiveKit knows them; the room itself is joined later."""
+    request = api.ListParticipantsRequest(room=context.job.room.name)
+    try:
+        listed = await asyncio.wait_for(context.api.room.list_participants(request), LISTING_SECONDS)
+    except (TimeoutError, aiohttp.ClientError, api.TwirpError) as error:
+        log.warning("cannot ask LiveKit who is calling", extra={"error_type": type(error).__name__})
+        return None
+    callers = [one for one in listed.participants if one.kind in CALLERS]
+    return min(callers, key=lambda one: one.joined_at, default=None)
 
 
 class Call:

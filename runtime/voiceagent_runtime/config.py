@@ -7,7 +7,7 @@ take a misspelt option silently.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -22,6 +22,10 @@ INSTRUCTIONS = (
     "in plain words that are easy to say aloud, without lists, markup or emoji."
 )
 GREETING = "Hello! How can I help you?"
+
+NOT_WITHIN_REACH = "turn.detector: multilingual must be chosen before the worker starts."
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 
 
 class Part(BaseModel):
@@ -47,7 +51,7 @@ class STT(Part):
     provider: Literal["deepgram"] = "deepgram"
     model: str | None = None
     language: str | None = None
-    base_url: str | None = None
+    base_url: HttpUrl | None = None
     options: DeepgramOptions = DeepgramOptions()
 
 
@@ -56,7 +60,7 @@ class LLM(Part):
 
     provider: Literal["openai"] = "openai"
     model: str | None = None
-    base_url: str | None = None
+    base_url: HttpUrl | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     max_completion_tokens: int | None = Field(None, ge=1)
 
@@ -68,7 +72,7 @@ class TTS(Part):
     model: str | None = None
     voice: str | None = None
     language: str | None = None
-    base_url: str | None = None
+    base_url: HttpUrl | None = None
     speed: float | None = Field(None, ge=0.6, le=2)
 
 
@@ -130,6 +134,26 @@ class AgentConfig(Part):
     tts: TTS = TTS()
     vad: VAD = VAD()
     turn: Turn = Turn()
+
+
+class WrongFieldsError(ValueError):
+    """Names the fields that are wrong, and none of their values: they may be somebody's words."""
+
+
+def overlaid(config: AgentConfig, above: dict[str, Any]) -> AgentConfig:
+    """Lay the values of a source that ranks higher over a configuration; raise WrongFieldsError."""
+    below = config.model_dump(by_alias=True, exclude_none=True)
+    try:
+        return AgentConfig.model_validate(_overlay(below, above))
+    except ValidationError as error:
+        wrong = [f"{_path(item['loc'])[:100]} ({item['type']})" for item in error.errors(include_input=False)]
+        raise WrongFieldsError(", ".join(wrong[:5])) from None
+
+
+def is_within_reach(config: AgentConfig, started: AgentConfig) -> bool:
+    """Whether a worker that started with one configuration can hold calls with another: the SDK starts the process of
+    the multilingual model with the worker or not at all."""
+    return config.turn.detector != "multilingual" or started.turn.detector == "multilingual"
 
 
 def merge(settings: Settings, file: dict[str, Any], source: str = "agent.yaml") -> AgentConfig:

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -15,7 +16,7 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 def seconds(text: object) -> float:
     """Read a duration; raise ValueError with an example when it is none."""
-    if isinstance(text, float):  # a default, or a value that was read before
+    if isinstance(text, float) and 0 <= text < math.inf:  # a default, or a value that was read before
         return text
     if not isinstance(text, str) or not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration: write a number with a unit, such as 300ms, 2.5s, 10m or 1h")

@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import endpoints, podinfo, providers
-from .config import AgentConfig
-from .errors import WorkerError
+from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
+from .errors import WorkerError, configuration_error
+from .platform_api import Check, PlatformAPI
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
+from .snapshot import Current
 from .telemetry import channel, tracing
 from .telemetry.metrics import Metrics
 from .worker import Worker
@@ -33,6 +37,13 @@ def check(settings: Settings, config: AgentConfig) -> None:
     providers.check(config, secrets)
 
 
+async def configuration(settings: Settings, config: AgentConfig) -> AgentConfig:
+    """Return what calls would start from now: the platform API's answer, if there is one, over `config`."""
+    secrets = Secrets(settings.secrets_dir)
+    platform = PlatformAPI(settings, secrets, lambda _: None)
+    return await platform.refresh(config, partial(providers.check, secrets=secrets))
+
+
 async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None:
     """Run the worker until SIGTERM or SIGINT; then let live calls finish if `drain`, at most the drain
     timeout.
@@ -44,12 +55,26 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voiceagent-")))
-        observations = folder / "observations"
-        worker = Worker(settings, config, Secrets(settings.secrets_dir), metrics, observations)
+        observations, current = folder / "observations", folder / "current.json"
+        secrets = Secrets(settings.secrets_dir)
+        platform = PlatformAPI(settings, secrets, metrics.observe)
+        started = await platform.refresh(config, partial(providers.check, secrets=secrets))
+        Current(config=started, ask=platform.ask_for_calls).hand_over(current)
+        worker = Worker(settings, started, secrets, metrics, observations=observations, current=current)
         await stack.enter_async_context(channel.listen(observations, worker.observe))
         await stack.enter_async_context(endpoints.serve(endpoints.Endpoints(worker, metrics), settings.port))
-        await stack.enter_async_context(_following_cordon(worker, settings.podinfo_dir))
+        await stack.enter_async_context(_beside(_follow_cordon(worker, settings.podinfo_dir)))
+        if settings.platform_api_url:
+            later = partial(_check_later, started=started, secrets=secrets)
+            following = _follow_platform(platform, config, later, current, settings.platform_api_refresh)
+            await stack.enter_async_context(_beside(following))
         await _run(worker, stop, hurry, settings.drain_timeout if drain else 0)
+
+
+def _check_later(config: AgentConfig, started: AgentConfig, secrets: Secrets) -> None:
+    if not is_within_reach(config, started):
+        raise configuration_error(NOT_WITHIN_REACH)
+    providers.check(config, secrets)
 
 
 def _prepare_environment(settings: Settings) -> None:
@@ -113,17 +138,31 @@ async def _drain(worker: Worker, hurry: asyncio.Event, timeout: float) -> None:
     log.warning("calls are still live at the end of the drain; they end now")
 
 
-@contextlib.asynccontextmanager
-async def _following_cordon(worker: Worker, directory: Path) -> AsyncIterator[None]:
-    async def follow() -> None:
-        while True:
-            cordoned = podinfo.is_cordoned(directory)
-            if cordoned is not None and cordoned != worker.admission.cordoned:
-                worker.admission.cordoned = cordoned
-                log.info("cordoned: no new calls" if cordoned else "uncordoned: new calls are welcome")
-            await asyncio.sleep(CORDON_INTERVAL)
+async def _follow_cordon(worker: Worker, directory: Path) -> None:
+    while True:
+        cordoned = podinfo.is_cordoned(directory)
+        if cordoned is not None and cordoned != worker.admission.cordoned:
+            worker.admission.cordoned = cordoned
+            log.info("cordoned: no new calls" if cordoned else "uncordoned: new calls are welcome")
+        await asyncio.sleep(CORDON_INTERVAL)
 
-    task = asyncio.create_task(follow())
+
+async def _follow_platform(
+    platform: PlatformAPI, config: AgentConfig, check: Check, current: Path, interval: float
+) -> None:
+    """Keep what the next calls start from up to date; live calls keep what they have."""
+    while True:
+        await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # not all workers at once
+        now = Current(config=await platform.refresh(config, check), ask=platform.ask_for_calls)
+        try:
+            now.hand_over(current)
+        except OSError as error:
+            log.warning("calls keep the configuration from before: %s: %s", current, error.strerror)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

@@ -7,8 +7,9 @@ may be sent to job processes and shown. Secrets are in `secrets.py`.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
@@ -49,6 +50,10 @@ class Settings(BaseSettings):
     config_file: Path | None = Field(None, validation_alias="VOICEAGENT_CONFIG_FILE")
     secrets_dir: Path = Field(Path("/var/run/secrets/voiceagent"), validation_alias="VOICEAGENT_SECRETS_DIR")
     podinfo_dir: Path = Field(Path("/etc/podinfo"), validation_alias="VOICEAGENT_PODINFO_DIR")
+    name: str = Field("", validation_alias="VOICEAGENT_NAME")
+    platform_api_url: str = Field("http://localhost:8000", validation_alias="PLATFORM_API_URL")
+    platform_api_refresh: Duration = Field(60.0, ge=1, validation_alias="PLATFORM_API_REFRESH")
+    state_dir: Path = Field(Path("/tmp/voiceagent"), validation_alias="VOICEAGENT_STATE_DIR")
     otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     capture_content: bool = Field(False, validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
 
@@ -59,6 +64,28 @@ class Settings(BaseSettings):
         if parts.scheme not in ("ws", "wss", "http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not the address of a LiveKit server, such as ws://localhost:7880")
         return url
+
+    @field_validator("platform_api_url")
+    @classmethod
+    def _is_http_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+        if url and not (parts.scheme in ("http", "https") and parts.hostname and plain):
+            # The value is not repeated: somebody may have put a password into it.
+            raise ValueError(
+                "this is not an address such as http://localhost:8000; a user name, `?` and `#` have no place in it"
+            )
+        return url.rstrip("/")
+
+    @property
+    def platform_api_chosen(self) -> bool:
+        """Whether somebody set the address of the platform API, so that its absence is worth a word."""
+        return "platform_api_url" in self.model_fields_set
+
+    @property
+    def platform_api_agent(self) -> str:
+        """The name under which the platform API knows this agent."""
+        return self.name or self.agent_name or "default"
 
     @property
     def level(self) -> int:
@@ -73,8 +100,10 @@ def variables() -> dict[str, object]:
 
 def load() -> Settings:
     """Read the environment; raise WorkerError with one sentence that names each wrong variable."""
+    # For every other variable empty means absent; here it means that there is no platform API.
+    none: dict[str, Any] = {"PLATFORM_API_URL": ""} if not os.environ.get("PLATFORM_API_URL", "default").strip() else {}
     try:
-        return Settings()
+        return Settings(**none)
     except ValidationError as error:
         wrong = "; ".join(f"{item['loc'][0]}: {_plain(item['msg'])}" for item in error.errors())
         raise configuration_error(

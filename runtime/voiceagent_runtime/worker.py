@@ -41,7 +41,14 @@ class Worker(AgentServer):
     """Registers with LiveKit and runs calls."""
 
     def __init__(
-        self, settings: Settings, config: AgentConfig, secrets: Secrets, metrics: Metrics, observations: Path
+        self,
+        settings: Settings,
+        config: AgentConfig,
+        secrets: Secrets,
+        metrics: Metrics,
+        *,
+        observations: Path,
+        current: Path,
     ) -> None:
         self.admission = Admission(settings.max_sessions)
         self.rejected: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
@@ -66,7 +73,7 @@ class Worker(AgentServer):
             preload_modules=PRELOAD,
         )
         self.rtc_session(
-            partial(call.answer, settings, config), agent_name=settings.agent_name, on_request=self._requested
+            partial(call.answer, settings, config, current), agent_name=settings.agent_name, on_request=self._requested
         )
         self.on("worker_registered", self._on_registered)
         self.on("worker_started", self._on_started)

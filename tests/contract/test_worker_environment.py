@@ -16,7 +16,7 @@ from voiceagent_operator.resources import desired
 from voiceagent_operator.resources.config_map import agent_configuration
 from voiceagent_operator.resources.environment import MAX_SESSIONS
 from voiceagent_operator.settings import OperatorSettings
-from voiceagent_runtime import config, secrets, settings
+from voiceagent_runtime import config, platform_api, secrets, settings
 
 OPERATOR = OperatorSettings(worker_image="example.com/worker:1")
 FULL: dict[str, Any] = {
@@ -67,6 +67,7 @@ FULL: dict[str, Any] = {
         },
         "preemptiveGeneration": {"enabled": False},
     },
+    "platform": {"url": "https://platform.example.com/v1", "credentials": {"secretName": "platform"}},
     "worker": {"maxSessions": 5, "idleProcesses": 0, "drainTimeout": "1h30m", "logLevel": "WARN"},
     "telemetry": {"otlpEndpoint": "http://collector:4318", "captureContent": True},
 }
@@ -115,7 +116,8 @@ def test_the_runtime_reads_every_field_of_the_conversation_as_it_was_written(
     read, _ = read_config(FULL, tmp_path, monkeypatch)
     wanted = plain(agent_configuration(agent(FULL)))
     assert read.model_dump(by_alias=True, exclude_none=True) == wanted
-    written = {key: FULL[key] for key in FULL if key not in ("agentName", "livekit", "worker", "telemetry")}
+    elsewhere = ("agentName", "livekit", "platform", "worker", "telemetry")
+    written = {key: FULL[key] for key in FULL if key not in elsewhere}
     assert agent_configuration(agent(FULL)) == written
 
 
@@ -142,12 +144,14 @@ def test_the_runtime_reads_the_environment_as_it_was_written(monkeypatch: pytest
     assert read.livekit_url == "wss://livekit.example.com"
     assert (read.max_sessions, read.num_idle_processes, read.drain_timeout) == (5, 0, 5400.0)
     assert (read.log_level, read.log_format, read.port) == ("WARNING", "json", 8081)
+    assert (read.platform_api_url, read.platform_api_agent) == ("https://platform.example.com/v1", "a")
     assert (read.otlp_endpoint, read.capture_content) == ("http://collector:4318", True)
 
 
 def test_an_empty_spec_means_the_same_to_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, found = read_config({}, tmp_path, monkeypatch)
     assert (found.agent_name, found.max_sessions, found.capture_content) == ("", MAX_SESSIONS, False)
+    assert found.platform_api_url == "", "a worker in a cluster must not ask at the default address"
     assert read == config.merge(settings.Settings(), {})
 
 
@@ -158,10 +162,10 @@ def test_the_paths_are_mounted_where_the_runtime_looks(monkeypatch: pytest.Monke
 
 
 def test_every_key_that_the_runtime_needs_has_a_file() -> None:
-    volumes = desired(agent({}), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
+    volumes = desired(agent({"platform": FULL["platform"]}), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
     sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
     files = {source["secret"]["items"][0]["path"] for source in sources}
-    assert {*secrets.PROVIDERS.values(), "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"} <= files
+    assert {*secrets.PROVIDERS.values(), platform_api.TOKEN, "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"} <= files
 
 
 def test_the_file_is_yaml_that_anything_reads() -> None:

@@ -100,6 +100,19 @@ def test_a_key_may_come_from_another_secret_under_another_name() -> None:
     assert found["DEEPGRAM_API_KEY"][0] == "voiceagent-credentials"
 
 
+def test_a_platform_api_is_asked_with_its_token_only_where_one_is_named() -> None:
+    def variables(spec: dict[str, Any]) -> dict[str, str]:
+        return {each["name"]: each["value"] for each in pod(spec)["containers"][0]["env"]}
+
+    assert (variables({})["PLATFORM_API_URL"], variables({})["VOICEAGENT_NAME"]) == ("", "alice")
+    assert "PLATFORM_API_TOKEN" not in secrets({"platform": {"credentials": {"secretName": "platform"}}})
+    spec = {"platform": {"url": "http://platform:8000"}}
+    assert variables(spec)["PLATFORM_API_URL"] == "http://platform:8000"
+    assert secrets(spec)["PLATFORM_API_TOKEN"] == ("voiceagent-credentials", "PLATFORM_API_TOKEN")
+    own = {"platform": {**spec["platform"], "credentials": {"secretName": "platform", "key": "token"}}}
+    assert secrets(own)["PLATFORM_API_TOKEN"] == ("platform", "token")
+
+
 def test_a_url_of_the_spec_wins_over_the_secrets() -> None:
     spec = {"livekit": {"url": "wss://here"}}
     assert "LIVEKIT_URL" not in secrets(spec)

@@ -1,5 +1,6 @@
 """The environment, the keys and agent.yaml: what is read, and what is said when it is wrong."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,81 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "agent.yaml").write_text("# nothing yet\n")
     assert config.merge(settings.load(), config.read(tmp_path / "agent.yaml")).greeting == config.GREETING
+
+
+@pytest.mark.parametrize(
+    ("value", "url", "chosen"),
+    [
+        (None, "http://localhost:8000", False),
+        ("", "", True),
+        (" ", "", True),
+        ("http://localhost:8000", "http://localhost:8000", True),
+        ("https://platform.example.com/v1/", "https://platform.example.com/v1", True),
+    ],
+    ids=["absent", "empty", "blank", "the default, but chosen", "a path"],
+)
+def test_the_platform_api_has_a_default_that_nobody_chose_and_may_be_turned_off(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, url: str, chosen: bool
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("PLATFORM_API_URL", value)
+    found = settings.load()
+    assert (found.platform_api_url, found.platform_api_chosen) == (url, chosen)
+    assert pickle.loads(pickle.dumps(found)).platform_api_chosen is chosen, "job processes must know too"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000", "ftp://platform", "http://", "http://user:hunter2@platform", "http://platform?key=hunter2"],
+)
+def test_a_wrong_address_of_the_platform_api_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PLATFORM_API_URL", url)
+    with pytest.raises(WorkerError, match="PLATFORM_API_URL: this is not an address") as caught:
+        settings.load()
+    assert "hunter2" not in caught.value.problem.message
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({}, "default"),
+        ({"LIVEKIT_AGENT_NAME": "desk"}, "desk"),
+        ({"LIVEKIT_AGENT_NAME": "desk", "VOICEAGENT_NAME": "alice"}, "alice"),
+    ],
+    ids=["nameless", "of the dispatch", "of the resource"],
+)
+def test_the_platform_api_knows_the_agent_by_its_most_particular_name(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], name: str
+) -> None:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert settings.load().platform_api_agent == name
+
+
+MODELS = st.none() | st.sampled_from(["a", "b", "c"])
+
+
+@given(st.lists(st.fixed_dictionaries({"llm": st.fixed_dictionaries({"model": MODELS})}), max_size=4))
+def test_the_highest_source_that_says_something_wins(layers: list[dict[str, Any]]) -> None:
+    merged = config.AgentConfig(greeting="kept")
+    for layer in layers:
+        merged = config.overlaid(merged, layer)
+    said = [layer["llm"]["model"] for layer in layers if layer["llm"]["model"] is not None]
+    assert (merged.llm.model, merged.greeting) == (said[-1] if said else None, "kept")
+
+
+def test_laying_nothing_over_a_configuration_changes_nothing() -> None:
+    below = config.merge(
+        settings.Settings(), {"vad": {"minSpeechDuration": "80ms"}, "stt": {"options": {"keyterm": ["x"]}}}
+    )
+    assert config.overlaid(below, {}) == below
+    assert config.overlaid(below, {"stt": {"options": {"keyterm": ["y"]}}}).stt.options.keyterm == ["y"]
+
+
+def test_a_later_configuration_cannot_ask_for_a_process_that_did_not_start() -> None:
+    plain, multilingual = config.AgentConfig(), config.AgentConfig(turn=config.Turn(detector="multilingual"))
+    assert config.is_within_reach(plain, multilingual)
+    assert config.is_within_reach(multilingual, multilingual)
+    assert not config.is_within_reach(multilingual, plain)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .fields import DurationBetween, Model, Quantity, SecretName, rule, rules
 from .pipeline import LLM, STT, TTS, VAD, Turn
+from .platform import Platform
 
 GROUP = "voiceagent.dev"
 VERSION = "v1alpha1"
@@ -112,8 +113,7 @@ class Worker(Model):
     )
     drain_timeout: Annotated[str, DurationBetween("1s", "24h")] | None = Field(
         None,
-        description="How long a worker that must stop waits for its calls to end, from 1s to 24h. The pod's "
-        "grace "
+        description="How long a worker that must stop waits for its calls to end, from 1s to 24h. The pod's grace "
         "period follows from it. Default: 1h.",
         examples=["30m"],
     )
@@ -167,6 +167,7 @@ class VoiceAgentSpec(Model):
     tts: TTS | None = Field(None, description="Text to speech.")
     vad: VAD | None = Field(None, description="Voice activity detection: when somebody speaks at all.")
     turn: Turn | None = Field(None, description="Taking turns in the conversation.")
+    platform: Platform | None = Field(None, description="A backend that may configure the agent and each call.")
     worker: Worker | None = Field(None, description="The pods that take the calls.")
     telemetry: Telemetry | None = Field(None, description="Traces and metrics that workers send.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(

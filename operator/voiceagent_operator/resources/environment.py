@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from voiceagent_operator.api.pipeline import LLM, STT, TTS, ProviderCredentials
+from voiceagent_operator.api.platform import TOKEN, PlatformCredentials
 from voiceagent_operator.api.v1alpha1 import Telemetry, VoiceAgent, Worker
 
 from .config_map import FILE
@@ -23,7 +24,10 @@ def environment(agent: VoiceAgent) -> list[dict[str, str]]:
     spec, worker = agent.spec, agent.spec.worker or Worker()
     values = {
         "LIVEKIT_AGENT_NAME": spec.agent_name or "",
+        # Empty: a worker in a cluster never asks at the default address, which is its own pod.
+        "PLATFORM_API_URL": (spec.platform and spec.platform.url) or "",
         "LOG_LEVEL": worker.log_level or "INFO",
+        "VOICEAGENT_NAME": agent.metadata.name,
         "VOICEAGENT_CONFIG_FILE": f"{CONFIG_DIR}/{FILE}",
         "VOICEAGENT_SECRETS_DIR": SECRETS_DIR,
         "VOICEAGENT_PODINFO_DIR": PODINFO_DIR,
@@ -73,7 +77,16 @@ def secret_files(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, A
         _provider(spec.stt, "DEEPGRAM_API_KEY", credentials_secret),
         _provider(spec.llm, "OPENAI_API_KEY", credentials_secret),
         _provider(spec.tts, "CARTESIA_API_KEY", credentials_secret),
+        *_platform(agent, credentials_secret),
     ]
+
+
+def _platform(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]]:
+    platform = agent.spec.platform
+    if platform is None or not platform.url:
+        return []
+    own = platform.credentials or PlatformCredentials()
+    return [_source(own.secret_name or credentials_secret, own.key or TOKEN, TOKEN)]
 
 
 def _provider(provider: STT | LLM | TTS | None, file: str, credentials_secret: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ TURN_STAGES = ("end_of_turn", "transcription", "llm_ttft", "tts_ttfb", "e2e")
 PROVIDER_STAGES = ("stt", "llm", "tts", "other")
 TOKEN_KINDS = ("input", "input_cached", "output")
 AUDIO_STAGES = ("stt", "tts")
+PLATFORM_RESULTS = ("ok", "not_modified", "none", "failed", "invalid")
 REFUSALS = ("full", "cordoned", "draining", "broken")
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -63,6 +64,9 @@ class Metrics:
         self._characters = Counter("voiceagent_tts_characters", "Characters turned into speech.", **new)
         self._audio = Counter("voiceagent_audio_seconds", "Audio transcribed or spoken.", ["stage"], **new)
         self._errors = Counter("voiceagent_provider_errors", "Errors of providers, by stage.", ["stage"], **new)
+        self._platform = Counter(
+            "voiceagent_platform_api_requests", "Requests to the platform API, by result.", ["result"], **new
+        )
         self._prewarm = Counter("voiceagent_prewarm_failures", "Job processes that could not be warmed.", **new)
         self._gauges = {
             name: Gauge(f"voiceagent_{name}", text, **new)
@@ -83,6 +87,7 @@ class Metrics:
             (self._tokens, TOKEN_KINDS),
             (self._audio, AUDIO_STAGES),
             (self._errors, PROVIDER_STAGES),
+            (self._platform, PLATFORM_RESULTS),
         ):
             for value in values:  # so that a rate() sees the first increase
                 labelled.labels(value)
@@ -98,6 +103,7 @@ class Metrics:
             "characters": {"": self._characters.inc},
             "audio": {value: self._audio.labels(value).inc for value in AUDIO_STAGES},
             "provider_error": {value: self._errors.labels(value).inc for value in PROVIDER_STAGES},
+            "platform_api": {value: self._platform.labels(value).inc for value in PLATFORM_RESULTS},
             "prewarm_failed": {"": self._prewarm.inc},
         }
 
