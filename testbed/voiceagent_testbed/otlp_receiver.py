@@ -47,7 +47,7 @@ class OTLPReceiver:
         self.requests = 0
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_post("/v1/traces", self._take)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         self._port = 0
 
     @property
@@ -75,7 +75,7 @@ class OTLPReceiver:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=1).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self._port = self._runner.addresses[0][1]
         return self
 

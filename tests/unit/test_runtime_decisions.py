@@ -204,6 +204,19 @@ def test_speech_never_reaches_a_log_line(formatter: logging.Formatter) -> None:
     assert "received it" in line
 
 
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(), logs.TextFormatter(colour=True)], ids=["json", "text"])
+def test_what_an_error_quotes_of_the_agents_speech_never_reaches_a_log_line(formatter: logging.Formatter) -> None:
+    quote = "no audio frames were pushed for text: my secret\n\nThe my secret"
+    made = record(
+        error=ValueError(quote), exc_text=f"Traceback\nAPIError: {quote}\n\nThe above exception was the cause: boom"
+    )
+    made.msg, made.args = "failed to speak: %s, retrying", (quote,)
+    line = formatter.format(made)
+    assert "my secret" not in line
+    assert "no audio frames were pushed" in line
+    assert "boom" in line
+
+
 def test_an_exception_stays_on_its_json_line() -> None:
     line = logs.JsonFormatter().format(record(exc_text="Traceback\n  boom"))
     assert json.loads(line)["exception"] == "Traceback\n  boom"

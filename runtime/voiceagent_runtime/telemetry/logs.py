@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -17,11 +18,20 @@ _NOISY = ("aiohttp.access", "asyncio", "httpcore2", "httpx2", "livekit", "openai
 _COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 41}
 # Fields whose values hold speech, prompts or whole requests (names and metadata of callers) by their nature.
 _PRIVATE = frozenset({"job_request", "job", "ws_data", "text", "transcript", "user_transcript", "arguments", "output"})
+# The SDK quotes what the agent was about to say where a voice stays silent: in messages, and at the end of tracebacks.
+_QUOTED = re.compile(
+    r"(?<=were pushed for text: )(?!\(not shown\)).*?(?=\n\n(?:The above exception|During handling)|\Z)", re.DOTALL
+)
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields that somebody attached to the record and that may be shown."""
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD and _is_public(key)}
+    found = {key: value for key, value in vars(record).items() if key not in _STANDARD and _is_public(key)}
+    return {key: _unquoted(str(value)) if isinstance(value, str | Exception) else value for key, value in found.items()}
+
+
+def _unquoted(text: str) -> str:
+    return _QUOTED.sub("(not shown)", text)
 
 
 def _is_public(key: str) -> bool:
@@ -37,13 +47,13 @@ class JsonFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _unquoted(record.getMessage()),
             **fields(record),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
-            line["exception"] = record.exc_text
+            line["exception"] = _unquoted(record.exc_text)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -54,8 +64,13 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%S")
         self._colour = colour
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Render the record."""
+        return _unquoted(super().format(record))
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Render the line without its exception."""
+        record.message = _unquoted(record.message)
         extra = " ".join(f"{key}={value}" for key, value in fields(record).items())
         line = super().formatMessage(record)
         if not self._colour:

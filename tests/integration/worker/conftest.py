@@ -14,13 +14,18 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+import yaml
 
+from voiceagent_testbed.line import Line
 from voiceagent_testbed.livekit_server import LiveKitServer
 from voiceagent_testbed.ports import free_port
+from voiceagent_testbed.simulators import Simulators
 
 RUNTIME = Path(__file__).parents[3] / "runtime"
 KEYS = {"DEEPGRAM_API_KEY": "none", "OPENAI_API_KEY": "none", "CARTESIA_API_KEY": "none"}
-OURS = ("LIVEKIT_", "VOICEAGENT_", "WORKER_", "OTEL_", "DEEPGRAM_", "OPENAI_", "CARTESIA_", "PROMETHEUS_")
+GREETING = "Welcome to the harbour office."
+HEARD = "what are your opening hours today"
+OURS = ("LIVEKIT_", "VOICEAGENT_", "WORKER_", "OTEL_", "DEEPGRAM_", "OPENAI_", "CARTESIA_", "PLATFORM_", "PROMETHEUS_")
 
 
 class RunningWorker:
@@ -38,6 +43,7 @@ class RunningWorker:
             "VOICEAGENT_PORT": str(self.port),
             "VOICEAGENT_SECRETS_DIR": str(folder / "secrets"),
             "VOICEAGENT_PODINFO_DIR": str(folder / "podinfo"),
+            "VOICEAGENT_STATE_DIR": str(folder / "state"),
             "VOICEAGENT_TERMINATION_LOG": str(self.termination_log),
             "WORKER_NUM_IDLE_PROCESSES": "1",
             **environment,
@@ -105,6 +111,18 @@ class RunningWorker:
         values = [float(text.rpartition(" ")[2]) for text in body.splitlines() if text.rpartition(" ")[0] == line]
         return values[0] if values else None
 
+    async def sessions_become(self, number: int, timeout: float = 20) -> None:
+        async def so() -> bool:
+            return bool((await self.status())["sessions"] == number)
+
+        await self.until(so, f"{number} sessions", timeout)
+
+    async def metric_becomes(self, line: str, value: float, timeout: float = 20) -> None:
+        async def so() -> bool:
+            return await self.metric(line) == value
+
+        await self.until(so, f"{line} {value:g}", timeout)
+
     async def exit_status(self, timeout: float = 40) -> int:
         return await asyncio.wait_for(self.process.wait(), timeout)
 
@@ -140,6 +158,43 @@ def connected(livekit: LiveKitServer) -> dict[str, str]:
     """The environment of a worker that can register."""
     livekit_keys = {"LIVEKIT_API_KEY": livekit.api_key, "LIVEKIT_API_SECRET": livekit.api_secret}
     return {"LIVEKIT_URL": livekit.url, **livekit_keys, **KEYS}
+
+
+@pytest.fixture
+async def simulators() -> AsyncIterator[Simulators]:
+    """Vendors that understand one sentence whatever is said: who needs more says it with a fixture of this name."""
+    async with Simulators(transcripts=[HEARD]) as running:
+        yield running
+
+
+@pytest.fixture
+async def vendors(tmp_path: Path, connected: dict[str, str], simulators: Simulators) -> dict[str, str]:
+    """The environment of a worker whose providers answer."""
+    agent = {
+        "greeting": GREETING,
+        "stt": {"baseUrl": simulators.deepgram.base_url},
+        "llm": {"baseUrl": simulators.openai.base_url},
+        "tts": {"baseUrl": simulators.cartesia.base_url},
+    }
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(agent))
+    return connected | simulators.keys | {"VOICEAGENT_CONFIG_FILE": str(tmp_path / "agent.yaml")}
+
+
+Dial = Callable[..., Awaitable[Line]]
+
+
+@pytest.fixture
+async def dial(livekit: LiveKitServer) -> AsyncIterator[Dial]:
+    """`line = await dial("room")`; who has not hung up by the end of the test does so then."""
+    lines: list[Line] = []
+
+    async def dialling(room: str, identity: str = "caller") -> Line:
+        lines.append(Line(livekit, room, identity))
+        return await lines[-1].join()
+
+    yield dialling
+    for line in lines:
+        await line.hang_up()
 
 
 Run = Callable[..., AbstractAsyncContextManager[RunningWorker]]

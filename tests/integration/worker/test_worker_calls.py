@@ -2,96 +2,24 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from livekit import api, rtc
 
-from voiceagent_testbed.livekit_server import LiveKitServer
-from voiceagent_testbed.simulators import Simulators
-
-AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 GREETING = "Welcome to the harbour office."
 
 
-class Line:
-    """One person on a call: joins a room, hears the agent, hangs up."""
-
-    def __init__(self, livekit: LiveKitServer, room: str, identity: str = "caller") -> None:
-        grants = api.VideoGrants(room_join=True, room=room)
-        token = api.AccessToken(livekit.api_key, livekit.api_secret).with_identity(identity)
-        self._url, self._token = livekit.url, token.with_grants(grants).to_jwt()
-        self.room = rtc.Room()
-        self.heard = asyncio.Event()
-        self._listening: list[asyncio.Task[None]] = []
-        self.room.on("track_subscribed", self._subscribed)
-
-    def _subscribed(self, track: rtc.Track, _: object, participant: rtc.RemoteParticipant) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO and participant.kind == AGENT:
-            self._listening.append(asyncio.create_task(self._listen(track)))
-
-    async def _listen(self, track: rtc.Track) -> None:
-        async for event in rtc.AudioStream(track):
-            if np.abs(np.frombuffer(event.frame.data, dtype=np.int16)).max() > 500:
-                self.heard.set()
-
-    @property
-    def agents(self) -> int:
-        people = self.room.remote_participants.values()
-        return sum(person.kind == AGENT for person in people)
-
-    async def join(self) -> "Line":
-        await self.room.connect(self._url, self._token)
-        source = rtc.AudioSource(48000, 1)
-        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        await self.room.local_participant.publish_track(track, options)
-        return self
-
-    async def hears_the_agent(self, timeout: float = 20) -> None:
-        await asyncio.wait_for(self.heard.wait(), timeout)
-
-    async def hang_up(self) -> None:
-        await self.room.disconnect()
-        for task in self._listening:
-            task.cancel()
-
-
-@pytest.fixture
-async def vendors(tmp_path: Path, connected: dict[str, str]) -> AsyncIterator[dict[str, str]]:
-    """The environment of a worker whose providers answer."""
-    async with Simulators() as simulators:
-        agent = {
-            "greeting": GREETING,
-            "stt": {"baseUrl": simulators.deepgram.base_url},
-            "llm": {"baseUrl": simulators.openai.base_url},
-            "tts": {"baseUrl": simulators.cartesia.base_url},
-        }
-        (tmp_path / "agent.yaml").write_text(yaml.safe_dump(agent))
-        yield connected | simulators.keys | {"VOICEAGENT_CONFIG_FILE": str(tmp_path / "agent.yaml")}
-
-
-async def sessions_become(worker: Any, number: int, timeout: float = 20) -> None:
-    async def so() -> bool:
-        return (await worker.status())["sessions"] == number
-
-    await worker.until(so, f"{number} sessions", timeout)
-
-
 async def test_a_caller_is_greeted_and_the_place_is_free_at_the_hang_up(
-    run: Any, vendors: dict[str, str], livekit: LiveKitServer
+    run: Any, vendors: dict[str, str], dial: Any
 ) -> None:
     async with run(vendors | {"LOG_LEVEL": "DEBUG"}) as worker:
         await worker.ready()
-        line = await Line(livekit, "first").join()
-        await line.hears_the_agent()
+        line = await dial("first")
+        await line.hears_the_agent_out()
         assert (await worker.status())["sessions"] == 1
         await line.hang_up()
-        await sessions_become(worker, 0, timeout=8)
+        await worker.sessions_become(0, timeout=8)
 
         async def completed() -> bool:
             return await worker.metric('voiceagent_calls_ended_total{outcome="completed"}') == 1
@@ -103,17 +31,15 @@ async def test_a_caller_is_greeted_and_the_place_is_free_at_the_hang_up(
         assert await worker.metric('voiceagent_calls_ended_total{outcome="crashed"}') == 0
         assert GREETING not in worker.output()
         assert "harbour" not in worker.output()
-        again = await Line(livekit, "first").join()  # the same room at once: a new agent, not silence
+        again = await dial("first")  # the same room at once: a new agent, not silence
         await again.hears_the_agent()
         await again.hang_up()
 
 
-async def test_a_call_outlives_sigterm_until_the_caller_hangs_up(
-    run: Any, vendors: dict[str, str], livekit: LiveKitServer
-) -> None:
+async def test_a_call_outlives_sigterm_until_the_caller_hangs_up(run: Any, vendors: dict[str, str], dial: Any) -> None:
     async with run(vendors) as worker:
         await worker.ready()
-        line = await Line(livekit, "drained").join()
+        line = await dial("drained")
         await line.hears_the_agent()
         worker.process.send_signal(signal.SIGTERM)
 
@@ -132,11 +58,11 @@ async def test_a_call_outlives_sigterm_until_the_caller_hangs_up(
         assert "drained: no live calls are left" in worker.output()
 
 
-async def test_a_burst_fills_the_worker_exactly(run: Any, vendors: dict[str, str], livekit: LiveKitServer) -> None:
+async def test_a_burst_fills_the_worker_exactly(run: Any, vendors: dict[str, str], dial: Any) -> None:
     async with run(vendors | {"VOICEAGENT_MAX_SESSIONS": "3", "WORKER_NUM_IDLE_PROCESSES": "1"}) as worker:
         await worker.ready()
-        lines = await asyncio.gather(*(Line(livekit, f"burst-{number}").join() for number in range(5)))
-        await sessions_become(worker, 3, timeout=30)
+        lines = await asyncio.gather(*(dial(f"burst-{number}") for number in range(5)))
+        await worker.sessions_become(3, timeout=30)
 
         async def refused() -> bool:
             return (await worker.metric('voiceagent_calls_refused_total{reason="full"}') or 0) >= 2
@@ -150,18 +76,18 @@ async def test_a_burst_fills_the_worker_exactly(run: Any, vendors: dict[str, str
         assert (status["sessions"], status["load"], status["ready"]) == (3, 1.0, True)
         assert sum(line.agents for line in lines) == 3
         await asyncio.gather(*(line.hang_up() for line in lines))
-        await sessions_become(worker, 0)
+        await worker.sessions_become(0)
 
 
 async def test_a_cordoned_worker_keeps_its_call_and_takes_no_other_until_it_is_uncordoned(
-    run: Any, vendors: dict[str, str], livekit: LiveKitServer, tmp_path: Path
+    run: Any, vendors: dict[str, str], dial: Any, tmp_path: Path
 ) -> None:
     annotations = tmp_path / "podinfo" / "annotations"
     annotations.parent.mkdir()
     annotations.write_text('kubernetes.io/config.source="api"\n')
     async with run(vendors) as worker:
         await worker.ready()
-        kept = await Line(livekit, "kept").join()
+        kept = await dial("kept")
         await kept.hears_the_agent()
         annotations.write_text('voiceagent.dev/cordoned="true"\n')
 
@@ -172,32 +98,30 @@ async def test_a_cordoned_worker_keeps_its_call_and_takes_no_other_until_it_is_u
             return (await worker.metric('voiceagent_calls_refused_total{reason="cordoned"}') or 0) >= 1
 
         await worker.until(cordoned, "the cordon", timeout=3)
-        late = await Line(livekit, "late").join()
+        late = await dial("late")
         await worker.until(refused, "the refusal")
         assert (late.agents, kept.agents) == (0, 1)
         assert (await worker.get("/ready"))[0] == 200
         annotations.write_text('voiceagent.dev/cordoned="false"\n')
 
         async def welcome() -> bool:  # LiveKit hears of it with the worker's next report
-            line = await Line(livekit, f"next-{len(waiting)}").join()
+            line = await dial(f"next-{len(waiting)}")
             waiting.append(line)
             await asyncio.wait([asyncio.ensure_future(line.heard.wait())], timeout=2)
             return line.heard.is_set()
 
-        waiting: list[Line] = []
+        waiting: list[Any] = []
         await worker.until(welcome, "the next call", timeout=20)
         for line in (kept, late, *waiting):
             await line.hang_up()
 
 
-async def test_the_agent_stays_with_the_people_who_remain(
-    run: Any, vendors: dict[str, str], livekit: LiveKitServer
-) -> None:
+async def test_the_agent_stays_with_the_people_who_remain(run: Any, vendors: dict[str, str], dial: Any) -> None:
     async with run(vendors) as worker:
         await worker.ready()
-        first = await Line(livekit, "meeting", "first").join()
+        first = await dial("meeting", "first")
         await first.hears_the_agent()
-        second = await Line(livekit, "meeting", "second").join()
+        second = await dial("meeting", "second")
         await first.hang_up()
 
         async def alone() -> bool:
@@ -212,4 +136,4 @@ async def test_the_agent_stays_with_the_people_who_remain(
         assert second.agents == 1
         assert (await worker.status())["sessions"] == 1
         await second.hang_up()
-        await sessions_become(worker, 0, timeout=8)
+        await worker.sessions_become(0, timeout=8)

@@ -1,0 +1,75 @@
+"""A person who says nothing: joins a room, notices whether an agent speaks, and hangs up.
+
+For tests of what happens to a call; whoever holds a conversation takes `caller`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+import numpy as np
+from livekit import api, rtc
+
+from .livekit_server import LiveKitServer
+
+AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+
+
+class Line:
+    """One person on a call: joins a room, hears the agent, hangs up."""
+
+    def __init__(self, livekit: LiveKitServer, room: str, identity: str = "caller") -> None:
+        grants = api.VideoGrants(room_join=True, room=room)
+        token = api.AccessToken(livekit.api_key, livekit.api_secret).with_identity(identity)
+        self._url, self._token = livekit.url, token.with_grants(grants).to_jwt()
+        self.room = rtc.Room()
+        self.heard = asyncio.Event()
+        self._listening: list[asyncio.Task[None]] = []
+        self.room.on("track_subscribed", self._subscribed)
+
+    def _subscribed(self, track: rtc.Track, _: object, participant: rtc.RemoteParticipant) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO and participant.kind == AGENT:
+            self._listening.append(asyncio.create_task(self._listen(track)))
+
+    async def _listen(self, track: rtc.Track) -> None:
+        async for event in rtc.AudioStream(track):
+            if np.abs(np.frombuffer(event.frame.data, dtype=np.int16)).max() > 500:
+                self.heard.set()
+
+    @property
+    def agents(self) -> int:
+        """The number of agents in the room."""
+        people = self.room.remote_participants.values()
+        return sum(person.kind == AGENT for person in people)
+
+    async def join(self) -> Self:
+        """Enter the room with an open microphone that picks up nothing."""
+        await self.room.connect(self._url, self._token)
+        source = rtc.AudioSource(48000, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await self.room.local_participant.publish_track(track, options)
+        return self
+
+    async def hears_the_agent(self, timeout: float = 20) -> None:
+        """Wait for the agent's first sound."""
+        await asyncio.wait_for(self.heard.wait(), timeout)
+
+    async def hears_the_agent_out(self, timeout: float = 20) -> None:
+        """Wait until the agent has spoken and listens."""
+
+        def listens() -> bool:
+            people = self.room.remote_participants.values()
+            return any(person.attributes.get("lk.agent.state") == "listening" for person in people)
+
+        await self.hears_the_agent(timeout)
+        async with asyncio.timeout(timeout):
+            while not listens():
+                await asyncio.sleep(0.05)
+
+    async def hang_up(self) -> None:
+        """Leave the room."""
+        await self.room.disconnect()
+        for task in self._listening:
+            task.cancel()
