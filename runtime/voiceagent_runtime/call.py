@@ -72,8 +72,11 @@ async def answer(settings: Settings, config: AgentConfig, current: Path, context
         await call.hold(*build(now.config))
         return
     platform = platform_api.PlatformAPI(settings, secrets, sender.send)
-    body = platform_api.call_body(context.job, await _caller(context))
+    caller = await _caller(context)
+    body = platform_api.call_body(context.job, caller)
     await call.hold(*await platform.for_call(now.config, body, build))
+    if caller is not None:
+        call.expect(caller.identity)
 
 
 async def _caller(context: JobContext) -> api.ParticipantInfo | None:
@@ -107,6 +110,11 @@ class Call:
         # Whether a hang-up ends the call depends on who else is there: `_left` decides, not the SDK.
         await conversation.start(agent, room=self._context.room, room_options=RoomOptions(close_on_disconnect=False))
         self._context.room.on("participant_disconnected", self._left)
+
+    def expect(self, identity: str) -> None:
+        """Take somebody for gone who was in the room before the agent and hung up before it came."""
+        if identity not in self._context.room.remote_participants and self._leaving is None:
+            self._leaving = asyncio.create_task(self._stay_or_leave(identity))
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:

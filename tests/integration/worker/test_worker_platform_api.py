@@ -10,7 +10,7 @@ import yaml
 from livekit import api, rtc
 
 from voiceagent_testbed.livekit_server import LiveKitServer
-from voiceagent_testbed.simulators import HalfOpen, Refuse, Simulators
+from voiceagent_testbed.simulators import HalfOpen, Latency, Refuse, Simulators
 from voiceagent_testbed.simulators.platform_api import PlatformAPI
 from voiceagent_testbed.speech import Voice
 from voiceagent_testbed.speech.voice import default_cache_dir
@@ -148,6 +148,25 @@ async def test_each_call_is_greeted_as_the_platform_api_says_and_as_before_while
     for private in (OF_THE_CALL, OF_THE_AGENT, "A new greeting", TOLD, "from the ferry", "gold", platform.key):
         assert private not in worker.output()
     assert OF_THE_FILE not in voice.said
+
+
+async def test_a_caller_who_hangs_up_while_the_api_is_asked_keeps_no_place(
+    run: Any, environment: dict[str, str], platform: PlatformAPI, livekit: LiveKitServer
+) -> None:
+    async with run(environment | {"PLATFORM_API_REFRESH": "1h"}) as worker:
+
+        async def asked() -> bool:
+            return bool(platform.open_connections)
+
+        async def free() -> bool:
+            return (await worker.status())["sessions"] == 0
+
+        await worker.ready()
+        await platform.faults.set(Latency(seconds=0.5))
+        async with on_the_line(livekit, "impatient"):
+            await worker.until(asked, "the question about the call")
+        assert not await free()
+        await worker.until(free, "the place to be free", timeout=10)  # LiveKit closes an empty room after 20 s
 
 
 async def test_a_worker_without_a_platform_api_greets_as_the_file_says_and_says_nothing_of_it(
