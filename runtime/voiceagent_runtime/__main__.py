@@ -66,14 +66,13 @@ def _run(options: argparse.Namespace) -> int:
 
     from . import config, settings  # noqa: PLC0415
 
+    inherited = dict(os.environ)
     dotenv = _read_dotenv() if options.command != "start" else None
-    if options.command == "dev":
-        os.environ["VOICEAGENT_LOG_FORMAT"] = os.environ.get("VOICEAGENT_LOG_FORMAT") or "text"
     chosen = settings.load()
     if options.command == "dev":
         from . import reload  # noqa: PLC0415
 
-        return reload.run(chosen, dotenv)
+        return reload.run(chosen, dotenv, inherited)
 
     from . import server  # noqa: PLC0415
     from .telemetry import logs  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""A person who says nothing: joins a room, notices whether an agent speaks, and hangs up.
+"""A person in a room who notices whether an agent speaks, says a sentence if asked to, and hangs up.
 
-For tests of what happens to a call; whoever holds a conversation takes `caller`.
+For tests of what becomes of a call; whoever holds a conversation and measures it takes `caller`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import numpy as np
 from livekit import api, rtc
 
 from .livekit_server import LiveKitServer
+from .speech.resample import Samples
 
+SAMPLE_RATE = 48000
+SILENCE_S = 1.0  # after a sentence, so that it is heard to be over
 AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
 
@@ -25,6 +28,7 @@ class Line:
         self._url, self._token = livekit.url, token.with_grants(grants).to_jwt()
         self.room = rtc.Room()
         self.heard = asyncio.Event()
+        self._source = rtc.AudioSource(SAMPLE_RATE, 1)
         self._listening: list[asyncio.Task[None]] = []
         self.room.on("track_subscribed", self._subscribed)
 
@@ -44,13 +48,20 @@ class Line:
         return sum(person.kind == AGENT for person in people)
 
     async def join(self) -> Self:
-        """Enter the room with an open microphone that picks up nothing."""
+        """Enter the room with an open microphone."""
         await self.room.connect(self._url, self._token)
-        source = rtc.AudioSource(48000, 1)
-        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self.room.local_participant.publish_track(track, options)
         return self
+
+    async def says(self, speech: Samples) -> None:
+        """Play speech of SAMPLE_RATE into the microphone, and a second of silence."""
+        samples = np.concatenate([speech, np.zeros(int(SAMPLE_RATE * SILENCE_S), dtype=np.int16)])
+        step = SAMPLE_RATE // 50
+        for first in range(0, len(samples) - step, step):
+            piece = samples[first : first + step].tobytes()
+            await self._source.capture_frame(rtc.AudioFrame(piece, SAMPLE_RATE, 1, step))
 
     async def hears_the_agent(self, timeout: float = 20) -> None:
         """Wait for the agent's first sound."""

@@ -31,8 +31,11 @@ OURS = ("LIVEKIT_", "VOICEAGENT_", "WORKER_", "OTEL_", "DEEPGRAM_", "OPENAI_", "
 class RunningWorker:
     """One worker process; its output and termination log are files in the test's folder."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], arguments: tuple[str, ...] = ("start",)) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], arguments: tuple[str, ...] = ("start",), cwd: Path = RUNTIME
+    ) -> None:
         self.folder = folder
+        self.cwd = cwd
         self.port = int(environment.get("VOICEAGENT_PORT") or free_port("0.0.0.0"))
         self.arguments = arguments
         self.log = folder / "worker.log"
@@ -62,9 +65,9 @@ class RunningWorker:
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "main.py",
+                str(RUNTIME / "main.py"),
                 *self.arguments,
-                cwd=RUNTIME,
+                cwd=self.cwd,
                 env=self.environment,
                 stdout=output,
                 stderr=output,
@@ -205,8 +208,10 @@ def run(tmp_path: Path) -> Run:
     """`async with run(environment, "dev") as worker`; the command is `start` unless another one is given."""
 
     @contextlib.asynccontextmanager
-    async def running(environment: Mapping[str, str], *arguments: str) -> AsyncIterator[RunningWorker]:
-        worker = RunningWorker(tmp_path, environment, arguments or ("start",))
+    async def running(
+        environment: Mapping[str, str], *arguments: str, cwd: Path = RUNTIME
+    ) -> AsyncIterator[RunningWorker]:
+        worker = RunningWorker(tmp_path, environment, arguments or ("start",), cwd)
         await worker.start()
         try:
             yield worker

@@ -1,9 +1,11 @@
 """The worker as a process, on a real LiveKit server: start, faults, and the answers on its port."""
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,12 +14,15 @@ import pytest
 
 from voiceagent_testbed.livekit_server import LiveKitServer
 
+RUNTIME = Path(__file__).parents[3] / "runtime"
+
 
 async def test_a_worker_registers_says_so_and_answers_on_its_port(run: Any, connected: dict[str, str]) -> None:
-    token = {"LIVEKIT_WORKER_TOKEN": "of-livekit-cloud", "LOG_LEVEL": "WARNING"}
-    async with run(connected | {"LIVEKIT_AGENT_NAME": "desk", "LOG_LEVEL": "INFO"}) as worker:
+    token = {"LIVEKIT_WORKER_TOKEN": "of-livekit-cloud"}
+    async with run(connected | token | {"LIVEKIT_AGENT_NAME": "desk"}) as worker:
         await worker.ready()
         assert "Connected to LiveKit" in worker.output()
+        assert "LIVEKIT_WORKER_TOKEN is ignored" in worker.output()
         status = await worker.status()
         assert (status["registered"], status["ready"], status["problem"]) == (True, True, None)
         assert (status["agentName"], status["sessions"], status["capacity"]) == ("desk", 0, 8)
@@ -27,9 +32,6 @@ async def test_a_worker_registers_says_so_and_answers_on_its_port(run: Any, conn
         assert await worker.metric("voiceagent_registered") == 1
         worker.process.terminate()
         assert await worker.exit_status() == 0
-    async with run(connected | token) as worker:
-        await worker.ready()
-        assert "LIVEKIT_WORKER_TOKEN is ignored" in worker.output()
 
 
 @pytest.mark.parametrize("name", ["LIVEKIT_API_SECRET", "CARTESIA_API_KEY"])
@@ -128,25 +130,43 @@ async def test_a_worker_whose_processes_cannot_be_warmed_is_not_ready_and_recove
         await worker.ready()
 
 
-async def test_dev_mode_serves_its_port_reads_dotenv_and_restarts_on_a_change(
+async def test_dev_mode_reads_dotenv_and_reads_it_again_when_it_changes(
     run: Any, connected: dict[str, str], tmp_path: Path
 ) -> None:
-    agent = tmp_path / "agent.yaml"
+    """All that the worker needs is in .env; what the shell says too wins over it."""
+    agent, dotenv = tmp_path / "agent.yaml", tmp_path / ".env"
     agent.write_text("greeting: Hello\n")
-    environment = connected | {"VOICEAGENT_CONFIG_FILE": str(agent)}
-    async with run(environment, "dev") as worker:
+    written = connected | {"VOICEAGENT_CONFIG_FILE": str(agent), "LIVEKIT_AGENT_NAME": "first", "LOG_LEVEL": "ERROR"}
+    dotenv.write_text("".join(f"{name}={value}\n" for name, value in written.items()))
+    async with run({"LOG_LEVEL": "INFO"}, "dev", cwd=tmp_path) as worker:
         await worker.ready()
+        assert (await worker.status())["agentName"] == "first"
         agent.write_text("greeting: Good morning\n")
+        dotenv.write_text(dotenv.read_text().replace("first", "second"))
 
         async def registered_again() -> bool:
             return worker.output().count("Connected to LiveKit") == 2
 
         await worker.until(registered_again, "the restarted worker")
-        assert "restarting: agent.yaml changed" in worker.output()
-        await worker.ready()
+        assert "restarting: .env, agent.yaml changed" in worker.output()
+        assert (await worker.status())["agentName"] == "second"
         os.kill(worker.process.pid, signal.SIGINT)
         assert await worker.exit_status() == 0
         assert (await worker.get("/ready"))[0] == 0
+
+
+async def test_a_python_without_the_dependencies_is_told_how_to_install_them(tmp_path: Path) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()
+    environment = {"PATH": os.environ["PATH"], "VOICEAGENT_TERMINATION_LOG": str(log)}
+    bare = [sys.executable, "-S", "main.py", "start"]  # without site, no installed package is found
+    process = await asyncio.create_subprocess_exec(*bare, cwd=RUNTIME, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().startswith("DependencyMissing: a dependency is not installed")
+    assert "make setup" in errors.decode()
+    assert "Traceback" not in errors.decode()
+    assert json.loads(log.read_text())["reason"] == "DependencyMissing"
 
 
 async def test_check_config_prints_what_would_be_used(run: Any, keys: dict[str, str]) -> None:
