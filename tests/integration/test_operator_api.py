@@ -66,6 +66,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "secret of another namespace": ({"livekit": {"credentials": {"secretName": "other/secret"}}}, "secretName"),
     "LiveKit over HTTP": ({"livekit": {"url": "http://livekit"}}, "spec.livekit.url"),
     "base URL of a file": ({"llm": {"baseUrl": "file:///etc/passwd"}}, "spec.llm.baseUrl"),
+    "password in the platform API's URL": ({"platform": {"url": "http://me:secret@platform"}}, "spec.platform.url"),
     "unknown vendor": ({"tts": {"provider": "acme"}}, 'supported values: "cartesia"'),
     "too hot": ({"llm": {"temperature": 2.5}}, "less than or equal to 2"),
     "too much to say": ({"instructions": "x" * 65_537}, "may not be more than 65536"),
