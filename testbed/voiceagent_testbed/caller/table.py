@@ -11,24 +11,28 @@ from .report import CallReport, Spread, Summary
 
 def show_call(report: CallReport, console: Console) -> None:
     """Print one call: how it went, each turn, where the recording is."""
+
+    def line(text: str) -> None:
+        console.print(text, soft_wrap=True)  # lines that are copied into reports should stay whole
+
     end = f"[red]dropped[/]: {escape(report.reason or '')}" if report.dropped else report.ended.replace("-", " ")
-    console.print(f"\n[bold]Room {escape(report.room)}[/], {report.duration_s:.1f} s, {end}")
-    console.print(f"joined after {_s(report.join_s)}, first sound after {_s(report.first_sound_s)}")
+    line(f"\n[bold]Room {escape(report.room)}[/], {report.duration_s:.1f} s, {end}")
+    line(f"joined after {_s(report.join_s)}, first sound after {_s(report.first_sound_s)}")
     if report.greeting_heard:
-        console.print(f'  agent:  "{escape(report.greeting_heard)}"')
+        line(f'  agent:  "{escape(report.greeting_heard)}"')
     for turn in report.turns:
         silent = f"  [cyan](interrupts: silence after {_s(turn.time_to_silence_s)})[/]" if turn.interrupted else ""
-        console.print(f'  caller: "{escape(turn.said)}"{silent}')
+        line(f'  caller: "{escape(turn.said)}"{silent}')
         heard = f' "{escape(turn.heard)}"' if turn.heard else ""
         answered = f"after {_s(turn.latency_s)}" if turn.latency_s is not None else "[yellow]no answer[/]"
-        console.print(f"  agent:  {answered}{heard}")
+        line(f"  agent:  {answered}{heard}")
     for note in report.notes:
-        console.print(f"  [yellow]note[/]: {escape(note)}")
+        line(f"  [yellow]note[/]: {escape(note)}")
     if report.underruns:
-        console.print(f"  [yellow]note[/]: this machine was too busy {report.underruns} times; distrust the numbers")
+        line(f"  [yellow]note[/]: this machine was too busy {report.underruns} times; distrust the numbers")
     for name, path in (("recording", report.recording), ("picture", report.picture)):
         if path:
-            console.print(f"  {name}: {escape(path)}", soft_wrap=True)
+            line(f"  {name}: {escape(path)}")
 
 
 def show_summary(summary: Summary, console: Console) -> None:
