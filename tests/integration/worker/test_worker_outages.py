@@ -138,12 +138,10 @@ async def test_a_killed_call_is_counted_and_the_drain_timeout_ends_the_last_one(
         assert spared.agents == 1
         began = monotonic()
         worker.process.send_signal(signal.SIGTERM)
-        ended = asyncio.create_task(worker.metric_becomes('voiceagent_calls_ended_total{outcome="shutdown"}', 1))
         assert await worker.exit_status() == 0
         assert 2 <= monotonic() - began < 12
-        ended.cancel()
         assert "calls are still live at the end of the drain; they end now" in worker.output()
-        assert '"outcome": "shutdown"' in worker.output()
+        assert '"outcome": "shutdown"' in worker.output()  # no scrape comes between this and the exit
 
 
 async def gone(line: Any) -> bool:
