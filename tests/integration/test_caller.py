@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from livekit import api, rtc
 
 from voiceagent_testbed.caller import Call, Dial, Script, hold, hold_many
@@ -112,7 +113,7 @@ class Peer:
             self.stopped_at.append(time.monotonic())
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[LiveKitServer]:
     async with LiveKitServer() as server:
         yield server
