@@ -23,6 +23,7 @@ ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore \
+    UV_CACHE_DIR=/var/cache/uv \
     UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
@@ -35,7 +36,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM tools AS operator-dependencies
 COPY requirements/operator.txt requirements/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=cache,target=/var/cache/uv \
     /opt/tools/bin/uv venv --quiet --python python3 /opt/venv \
     && /opt/tools/bin/uv pip sync --python /opt/venv --require-hashes --compile-bytecode requirements/operator.txt
 
@@ -43,7 +44,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM tools AS runtime-dependencies-none
 COPY requirements/runtime.txt requirements/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=cache,target=/var/cache/uv \
     /opt/tools/bin/uv venv --quiet --python python3 /opt/venv \
     && /opt/tools/bin/uv pip sync --python /opt/venv --require-hashes --compile-bytecode requirements/runtime.txt \
     && mkdir /opt/models
@@ -52,7 +53,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 FROM tools AS runtime-dependencies-multilingual
 COPY requirements/runtime-turn-detector.txt requirements/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=cache,target=/var/cache/uv \
     /opt/tools/bin/uv venv --quiet --python python3 /opt/venv \
     && /opt/tools/bin/uv pip sync --python /opt/venv --require-hashes --compile-bytecode \
         requirements/runtime-turn-detector.txt
