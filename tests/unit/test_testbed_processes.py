@@ -52,9 +52,12 @@ async def test_a_process_that_ends_before_it_is_ready_quotes_its_log(tmp_path: P
     async def never() -> bool:
         return False
 
-    with pytest.raises(TestbedError) as caught:  # from either: on a busy machine it is gone before `start` returns
-        process.start()
+    async def become_ready() -> None:
+        process.start()  # on a busy machine the program is gone before this returns
         await process.ready(never, timeout=10)
+
+    with pytest.raises(TestbedError) as caught:
+        await become_ready()
     assert str(caught.value) == (f"broken has ended by itself; its log is {process.log}:\n    Error: no such thing")
 
 
