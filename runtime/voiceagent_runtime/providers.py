@@ -14,8 +14,9 @@ from livekit.agents import inference, llm, stt, tts, vad
 from livekit.plugins import cartesia, deepgram, openai
 from openai import AsyncOpenAI
 
-from .config import AgentConfig, Part
+from .config import AgentConfig
 from .errors import configuration_error
+from .pipeline import Part
 from .secrets import PROVIDERS, Secrets
 
 _MULTILINGUAL = "livekit.plugins.turn_detector.multilingual"

@@ -7,7 +7,8 @@ from typing import Any
 from livekit.agents import AgentSession
 
 from . import providers
-from .config import AgentConfig, Turn
+from .config import AgentConfig
+from .pipeline import Turn
 from .secrets import Secrets
 
 

@@ -15,8 +15,9 @@ from yarl import URL
 
 from voiceagent_runtime import health, podinfo
 from voiceagent_runtime.capacity import Admission
-from voiceagent_runtime.config import AgentConfig, Turn
+from voiceagent_runtime.config import AgentConfig
 from voiceagent_runtime.errors import Problem, Reason
+from voiceagent_runtime.pipeline import Turn
 from voiceagent_runtime.session import turn_handling
 from voiceagent_runtime.telemetry import logs
 from voiceagent_runtime.telemetry.channel import Observation
