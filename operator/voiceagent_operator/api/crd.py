@@ -9,7 +9,8 @@ import yaml
 
 from .generated import REPOSITORY, write_or_check
 from .schema import structural
-from .v1alpha1 import GROUP, KIND, PLURAL, VERSION, VoiceAgent, VoiceAgentSpec, VoiceAgentStatus
+from .status import VoiceAgentStatus
+from .v1alpha1 import GROUP, KIND, PLURAL, VERSION, VoiceAgent, VoiceAgentSpec
 
 PATH = REPOSITORY / "crds" / f"{GROUP}_{PLURAL}.yaml"
 READY = '.status.conditions[?(@.type=="Ready")]'

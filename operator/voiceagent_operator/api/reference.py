@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from .generated import REPOSITORY, write_or_check
 from .schema import Schema, structural
-from .v1alpha1 import API_VERSION, KIND, VoiceAgentSpec, VoiceAgentStatus, schema_of
+from .status import VoiceAgentStatus
+from .v1alpha1 import API_VERSION, KIND, VoiceAgentSpec, schema_of
 
 PATH = REPOSITORY / "docs" / "reference" / f"{KIND.lower()}.md"
 

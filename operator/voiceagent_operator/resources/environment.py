@@ -6,7 +6,9 @@ from typing import Any
 
 from voiceagent_operator.api.pipeline import LLM, STT, TTS, ProviderCredentials
 from voiceagent_operator.api.platform import TOKEN, PlatformCredentials
-from voiceagent_operator.api.v1alpha1 import Telemetry, VoiceAgent, Worker
+from voiceagent_operator.api.telemetry import Telemetry
+from voiceagent_operator.api.v1alpha1 import VoiceAgent
+from voiceagent_operator.api.worker import Worker
 
 from .config_map import FILE
 

@@ -1,0 +1,38 @@
+"""What the operator reports: observed, never what was asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from .fields import Model
+
+
+class Condition(Model):
+    """One statement about the VoiceAgent, in Kubernetes' usual form."""
+
+    type: str = Field(description="What the statement is about, such as `Ready`.", max_length=64)
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="One word for programs: why.", max_length=64)
+    message: str = Field(description="A sentence for people: why, and what to do.", max_length=2048)
+    observed_generation: int = Field(description="Generation of the VoiceAgent that the statement is about.")
+    last_transition_time: str = Field(description="When the status last changed.", max_length=32)
+
+
+class VoiceAgentStatus(Model):
+    """What the operator observed."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    observed_generation: int | None = Field(None, description="Generation of the VoiceAgent that this status is about.")
+    replicas: int | None = Field(None, description="Workers that exist and are not terminating.")
+    ready_replicas: int | None = Field(None, description="Workers that are registered with LiveKit and warm.")
+    selector: Annotated[str, Field(max_length=512)] | None = Field(
+        None, description="Label selector of the workers, for autoscalers."
+    )
+    conditions: list[Condition] | None = Field(
+        None,
+        description="`Ready` says whether the workers that the spec asks for are serving, and if not, why.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
