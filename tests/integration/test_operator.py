@@ -178,8 +178,8 @@ async def test_an_absent_spec_becomes_a_deployment_and_its_ready_pod_makes_it_re
     assert agent["status"]["observedGeneration"] == agent["metadata"]["generation"]
     await bench.plane.kubectl("wait", "va/empty", "--for=condition=Ready", "--timeout=5s")
     shown = (await bench.plane.kubectl("get", "va", "empty")).splitlines()
-    assert shown[0].split() == ["NAME", "READY", "REASON", "WORKERS", "WANTED", "AGE"]
-    assert shown[1].split()[:5] == ["empty", "True", "WorkersReady", "1", "1"]
+    assert shown[0].split() == ["NAME", "READY", "CALLS", "CAPACITY", "WORKERS", "DRAINING", "REVISION", "AGE"]
+    assert shown[1].split()[:2] == ["empty", "True"]
 
 
 async def test_the_operator_writes_the_status_of_a_voice_agent_and_nothing_else(bench: Bench) -> None:

@@ -53,10 +53,13 @@ def _version() -> dict[str, Any]:
         },
         "additionalPrinterColumns": [
             _column("Ready", "string", f"{READY}.status", "Whether the workers asked for are serving."),
-            _column("Reason", "string", f"{READY}.reason", "Why, in one word."),
-            _column("Workers", "integer", ".status.readyReplicas", "Workers that take calls."),
-            _column("Wanted", "integer", ".spec.replicas", "Workers asked for."),
+            _column("Calls", "integer", ".status.calls", "Live calls."),
+            _column("Capacity", "integer", ".status.capacity", "Most calls at once that can be taken."),
+            _column("Workers", "integer", ".status.readyReplicas", "Workers that are registered and warm."),
+            _column("Draining", "integer", ".status.draining", "Workers that only finish their calls."),
+            _column("Revision", "string", ".status.revision", "The revision that takes the new calls."),
             _column("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
+            _column("Reason", "string", f"{READY}.reason", "Why, in one word.", priority=1),
             _column("Message", "string", f"{READY}.message", "Why, in a sentence.", priority=1),
         ],
     }

@@ -20,6 +20,22 @@ class Condition(Model):
     last_transition_time: str = Field(description="When the status last changed.", max_length=32)
 
 
+class RevisionStatus(Model):
+    """The workers that run one version of the VoiceAgent."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(description="Name of the revision's Deployment.", max_length=63)
+    state: Literal["Starting", "Serving", "Draining", "Retired", "Failed"] = Field(
+        description="`Starting`: its workers do not serve yet. `Serving`: they take the new calls. `Draining`: they "
+        "finish their calls. `Retired`: no workers, kept to go back to. `Failed`: it did not serve in time."
+    )
+    replicas: int = Field(description="Workers of this revision that exist and are not terminating.")
+    ready_replicas: int = Field(description="Workers of this revision that are registered with LiveKit and warm.")
+    calls: int | None = Field(None, description="Live calls on its workers. Absent while a worker cannot be asked.")
+    since: str = Field(description="When the revision came into this state.", max_length=32)
+
+
 class VoiceAgentStatus(Model):
     """What the operator observed."""
 
@@ -28,6 +44,17 @@ class VoiceAgentStatus(Model):
     observed_generation: int | None = Field(None, description="Generation of the VoiceAgent that this status is about.")
     replicas: int | None = Field(None, description="Workers that exist and are not terminating.")
     ready_replicas: int | None = Field(None, description="Workers that are registered with LiveKit and warm.")
+    draining: int | None = Field(None, description="Workers that take no new calls and finish theirs.")
+    calls: int | None = Field(None, description="Live calls on all workers.")
+    capacity: int | None = Field(None, description="Most calls at once that the workers which take new calls can hold.")
+    revision: Annotated[str, Field(max_length=63)] | None = Field(
+        None, description="Name of the revision that takes the new calls."
+    )
+    revisions: list[RevisionStatus] | None = Field(
+        None,
+        description="Every revision that has workers or can be gone back to, the newest first.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
     selector: Annotated[str, Field(max_length=512)] | None = Field(
         None, description="Label selector of the workers, for autoscalers."
     )

@@ -10,6 +10,7 @@ from .fields import Model, rule, rules
 from .livekit import LiveKit
 from .pipeline import LLM, STT, TTS, VAD, Turn
 from .platform import Platform
+from .rollout import Rollout
 from .status import VoiceAgentStatus
 from .telemetry import Telemetry
 from .worker import Worker
@@ -54,6 +55,7 @@ class VoiceAgentSpec(Model):
     turn: Turn | None = Field(None, description="Taking turns in the conversation.")
     platform: Platform | None = Field(None, description="A backend that may configure the agent and each call.")
     worker: Worker | None = Field(None, description="The pods that take the calls.")
+    rollout: Rollout | None = Field(None, description="How a change reaches the workers without ending a call.")
     telemetry: Telemetry | None = Field(None, description="Traces and metrics that workers send.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
         1,
@@ -63,9 +65,18 @@ class VoiceAgentSpec(Model):
     )
     suspend: bool | None = Field(
         None,
-        description="Whether to stop all workers, once their calls have ended or `worker.drainTimeout` has "
-        "passed. "
-        "Default: false.",
+        description="Whether to stop all workers, each once its calls have ended. Default: false.",
+        examples=[True],
+    )
+    paused: bool | None = Field(
+        None,
+        description="Whether the operator leaves everything of this VoiceAgent as it is: no change of the spec takes "
+        "effect, and nothing that is missing comes back. Workers go on taking calls. Default: false.",
+        examples=[True],
+    )
+    paused_scale_in: bool | None = Field(
+        None,
+        description="Whether the number of workers may only grow. Rollouts still replace workers. Default: false.",
         examples=[True],
     )
 
