@@ -62,13 +62,15 @@ format: setup  ## Rewrite the code in the project's format
 	@$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup  ## Write the CRD and the API reference from the types
+generate: setup  ## Write the CRD, the API reference and the list of metrics from their sources
 	@$(BIN)/python -m voiceagent_operator.api.crd
 	$(BIN)/python -m voiceagent_operator.api.reference
+	$(BIN)/python -m voiceagent_runtime.telemetry.reference
 
 verify: setup  ## Fail when a generated file differs from its source
 	@$(BIN)/python -m voiceagent_operator.api.crd --check
 	$(BIN)/python -m voiceagent_operator.api.reference --check
+	$(BIN)/python -m voiceagent_runtime.telemetry.reference --check
 
 bench: setup  ## The stock SDK worker and ours on one node, as ratios
 	@$(BIN)/voiceagent-testbed prepare

@@ -27,6 +27,7 @@ from .settings import Settings
 from .snapshot import Current
 from .telemetry import tracing, turns
 from .telemetry.channel import Observation, Sender
+from .telemetry.record import CallRecord
 
 log = logging.getLogger("voiceagent.call")
 
@@ -46,16 +47,18 @@ def prewarm(settings: Settings, config: AgentConfig, observations: Path, process
         tracing.start(settings)
     except Exception as error:
         sender.send(Observation("prewarm_failed", label=str(error)[:500]))
+        sender.deliver(PREWARM_PAUSE)
         time.sleep(PREWARM_PAUSE)
         raise
-    process.userdata["observations"] = sender
+    process.userdata["observations"] = CallRecord(sender)
     sender.send(Observation("prewarmed"))
+    sender.deliver(PREWARM_PAUSE)
 
 
 async def answer(settings: Settings, config: AgentConfig, current: Path, context: JobContext) -> None:
     """Join the room and hold the conversation until the caller hangs up. `config` is what the worker started with."""
-    sender = context.proc.userdata["observations"]
-    call = Call(context, sender)
+    record = context.proc.userdata["observations"]
+    call = Call(context, record)
     context.add_shutdown_callback(call.ended)
     context.log_context_fields = {"call": context.job.id}
     secrets = Secrets(settings.secrets_dir)
@@ -71,7 +74,7 @@ async def answer(settings: Settings, config: AgentConfig, current: Path, context
     if not now.ask:
         await call.hold(*build(now.config))
         return
-    platform = platform_api.PlatformAPI(settings, secrets, sender.send)
+    platform = platform_api.PlatformAPI(settings, secrets, record.send)
     caller = await _caller(context)
     body = platform_api.call_body(context.job, caller)
     await call.hold(*await platform.for_call(now.config, body, build))
@@ -94,18 +97,18 @@ async def _caller(context: JobContext) -> api.ParticipantInfo | None:
 class Call:
     """Knows who is on the line, ends the job when nobody is, and says how it ended."""
 
-    def __init__(self, context: JobContext, sender: Sender) -> None:
+    def __init__(self, context: JobContext, record: CallRecord) -> None:
         self._context = context
-        self._send = sender.send
+        self._record = record
         self._session: AgentSession[None] | None = None
         self._outcome: str | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._send(Observation("call_started"))
+        self._record.send(Observation("call_started"))
 
     async def hold(self, conversation: AgentSession[None], agent: VoiceAgent) -> None:
         """Start the conversation; it goes on after this returns."""
         self._session = conversation
-        turns.watch(conversation, self._send)
+        turns.watch(conversation, self._record.send)
         conversation.on("close", self._closed)
         # Whether a hang-up ends the call depends on who else is there: `_left` decides, not the SDK.
         await conversation.start(agent, room=self._context.room, room_options=RoomOptions(close_on_disconnect=False))
@@ -162,7 +165,8 @@ class Call:
         """Report the end of the call; runs last in the job, however it ended."""
         by_reason = {"room disconnected": "caller_lost", "job crashed": "error"}
         outcome = self._outcome or by_reason.get(reason, "shutdown")
+        if reason == "job crashed":
+            self._record.send(Observation("call_error", label="other"))
         if self._session is not None:
-            turns.report_usage(self._session.usage, self._send)
-        self._send(Observation("call_ended", label=outcome))
-        log.info("call ended", extra={"outcome": outcome, "reason": reason})
+            turns.report_usage(self._session.usage, self._record.send)
+        log.info("call ended", extra={"reason": reason, **self._record.end(outcome)})

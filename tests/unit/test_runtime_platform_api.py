@@ -7,7 +7,7 @@ import pytest
 from voiceagent_runtime.config import AgentConfig
 from voiceagent_runtime.platform_api import LARGEST_BODY, Result, understood
 from voiceagent_runtime.snapshot import Current
-from voiceagent_runtime.telemetry.metrics import PLATFORM_RESULTS
+from voiceagent_runtime.telemetry.catalog import PLATFORM_RESULTS
 
 
 @pytest.mark.parametrize(

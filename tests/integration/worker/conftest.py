@@ -76,6 +76,11 @@ class RunningWorker:
     def output(self) -> str:
         return self.log.read_text()
 
+    def lines(self, message: str) -> list[dict[str, Any]]:
+        """Return the JSON lines of the log with this message."""
+        found = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+        return [line for line in found if line["message"] == message]
+
     async def get(self, path: str) -> tuple[int, str]:
         """Return (0, "") while nothing listens."""
         try:

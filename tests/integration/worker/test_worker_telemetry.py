@@ -63,6 +63,10 @@ async def test_a_conversation_is_measured_and_traced_to_its_end_and_its_words_st
             assert await worker.metric(f'voiceagent_turn_seconds_count{{stage="{stage}"}}') >= 2, stage
             assert 0 < await worker.metric(f'voiceagent_turn_seconds_sum{{stage="{stage}"}}') < 30, stage
         assert await worker.metric("voiceagent_interruptions_total") == 1
+        assert await worker.metric("voiceagent_interruption_seconds_count") == 1
+        assert 0.05 < await worker.metric("voiceagent_interruption_seconds_sum") < 3
+        assert 10 < await worker.metric("voiceagent_call_seconds_sum") < 100
+        assert await worker.metric("voiceagent_observations_lost_total") == 0
         for series in ('llm_tokens_total{kind="input"}', 'llm_tokens_total{kind="output"}', "tts_characters_total"):
             assert await worker.metric(f"voiceagent_{series}") > 10, series
         assert await worker.metric('voiceagent_audio_seconds_total{stage="tts"}') > 5
@@ -73,6 +77,10 @@ async def test_a_conversation_is_measured_and_traced_to_its_end_and_its_words_st
             return bool(collector.named("job_entrypoint"))
 
         await worker.until(flushed, "the root span")
+        last = worker.lines("call ended")[0]
+        assert (last["outcome"], last["turns"] >= 3, last["interruptions"]) == ("completed", True, 1), last
+        assert set(STAGES) <= last["latency"].keys(), last
+        assert last["usage"]["characters"] > 10, last
     names = {span.name for span in collector.spans}
     assert names >= {"agent_session", "user_turn", "eou_detection", "agent_turn", "llm_request", "tts_request"}
     assert names >= {"job_shutdown", "room_disconnect"}
