@@ -11,6 +11,10 @@ from .config import AgentConfig
 from .pipeline import Turn
 from .secrets import Secrets
 
+# The SDK waits for half a second of speech. Here the voice is paused at once, and goes on where it was when no word
+# follows (docs/decisions/0041-the-voice-stops-at-the-first-sound.md).
+MIN_INTERRUPTION = 0.05
+
 
 def turn_handling(turn: Turn, detector: Any) -> dict[str, Any]:
     """Return the SDK's options for taking turns. The mode `vad` is explicit: `adaptive` sends audio to the
@@ -18,7 +22,7 @@ def turn_handling(turn: Turn, detector: Any) -> dict[str, Any]:
     return {
         "turn_detection": detector,
         "endpointing": providers.chosen(turn.endpointing),
-        "interruption": {"mode": "vad", **providers.chosen(turn.interruption)},
+        "interruption": {"mode": "vad", "min_duration": MIN_INTERRUPTION, **providers.chosen(turn.interruption)},
         "preemptive_generation": providers.chosen(turn.preemptive_generation),
     }
 

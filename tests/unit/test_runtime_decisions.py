@@ -265,6 +265,6 @@ def test_configured_turn_options_reach_the_sdk_under_its_own_names() -> None:
     assert turn_handling(AgentConfig.model_validate(file).turn, "stt") == {
         "turn_detection": "stt",
         "endpointing": {"min_delay": 0.3, "max_delay": 2.5},
-        "interruption": {"mode": "vad", "min_words": 2, "false_interruption_timeout": 1.5},
+        "interruption": {"mode": "vad", "min_duration": 0.05, "min_words": 2, "false_interruption_timeout": 1.5},
         "preemptive_generation": {"enabled": False},
     }

@@ -241,7 +241,8 @@ class Interruption(Model):
     )
     min_duration: Annotated[str, DurationBetween("0s", "5s")] | None = Field(
         None,
-        description="How long a caller must speak to interrupt, up to 5s. Default: 500ms.",
+        description="How long a caller must speak until the agent's voice is paused, up to 5s. Where no word follows, "
+        "the agent goes on. Default: 50ms.",
         examples=["300ms"],
     )
     min_words: int | None = Field(
