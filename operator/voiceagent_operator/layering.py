@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .api.v1alpha1 import VoiceAgent
+from .api.v1alpha1 import ALTERNATIVES, VoiceAgent
 
 
 def layered(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
@@ -18,5 +18,7 @@ def layered(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
 
 def effective(raw: dict[str, Any], defaults: dict[str, Any]) -> VoiceAgent:
     """Return the VoiceAgent as it takes effect; raise ValidationError when both are not valid together."""
-    spec = layered(raw.get("spec") or {}, defaults)
+    own = raw.get("spec") or {}
+    displaced = {name for names in ALTERNATIVES if any(name in own for name in names) for name in names}
+    spec = layered(own, {name: value for name, value in defaults.items() if name not in displaced})
     return VoiceAgent.model_validate({"metadata": raw["metadata"], "spec": spec, "status": raw.get("status")})

@@ -18,10 +18,11 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
-from . import platform_api, providers, session
+from . import assemble, platform_api, providers
 from .agent import VoiceAgent
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import configuration_error
+from .line import RoomLine
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
 from .snapshot import Current
@@ -69,10 +70,12 @@ async def answer(settings: Settings, config: AgentConfig, current: Path, context
     for name in LIVEKIT:  # the SDK's room API reads them from the environment, which is as old as the worker
         os.environ[name] = secrets.get(name)
 
+    line = RoomLine(context, call.end)
+
     def build(chosen: AgentConfig) -> tuple[AgentSession[None], VoiceAgent]:
         if not is_within_reach(chosen, config):
             raise configuration_error(NOT_WITHIN_REACH)
-        return session.build(chosen, secrets), VoiceAgent(chosen)
+        return assemble.conversation(chosen, settings, secrets, line, record.send)
 
     now = Current.taken_from(current, otherwise=config)
     if not now.ask:
@@ -122,6 +125,14 @@ class Call:
         if identity not in self._context.room.remote_participants and self._leaving is None:
             self._leaving = asyncio.create_task(self._stay_or_leave(identity))
 
+    async def end(self, outcome: str) -> None:
+        """End the call for everybody who is on it."""
+        self._outcome = outcome
+        try:
+            await self._context.delete_room()  # what hangs up a telephone
+        finally:
+            self._context.shutdown(f"the agent ended the call: {outcome}")
+
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:
             self._leaving = asyncio.create_task(self._stay_or_leave(participant.identity))
@@ -136,7 +147,7 @@ class Call:
             if linked is None or linked.identity == gone:
                 self._session.room_io.set_participant(callers[0])
             return
-        self._outcome = "completed"
+        self._outcome = self._outcome or "completed"
         if not others:
             # LiveKit keeps an empty room for some seconds and sends it no second agent: who calls again would be met
             # with silence.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
+from pydantic.alias_generators import to_snake
 
+from .conversation import Limits, Template, TextSource, Tools
 from .errors import configuration_error
 from .pipeline import LLM, STT, TTS, VAD, Part, Turn
 from .settings import Settings
@@ -18,20 +20,37 @@ INSTRUCTIONS = (
 )
 GREETING = "Hello! How can I help you?"
 
+# Of each of these groups one may be set: a source that sets one displaces the others of the sources below it.
+ALTERNATIVES = (("instructions", "instructionsFrom"), ("greeting", "greetingFrom", "greetingInstructions"))
+
 NOT_WITHIN_REACH = "turn.detector: multilingual must be chosen before the worker starts."
 
 
 class AgentConfig(Part):
     """All that makes one agent differ from another."""
 
-    instructions: str = INSTRUCTIONS
-    greeting: str = GREETING
+    instructions: Template | None = None
+    instructions_from: TextSource | None = None
+    greeting: Template | None = None
+    greeting_from: TextSource | None = None
+    greeting_instructions: Template | None = None
+    greeting_interruptible: bool = True
     language: str = "en"
     stt: STT = STT()
     llm: LLM = LLM()
     tts: TTS = TTS()
     vad: VAD = VAD()
     turn: Turn = Turn()
+    tools: Tools = Tools()
+    call: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _alternatives(self) -> Self:
+        for names in ALTERNATIVES:
+            given = [name for name in names if getattr(self, to_snake(name)) is not None]
+            if len(given) > 1:
+                raise ValueError(f"{' and '.join(given)} exclude each other: keep one of them")
+        return self
 
 
 class WrongFieldsError(ValueError):
@@ -97,7 +116,8 @@ def load(settings: Settings) -> AgentConfig:
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """An explicit null is the same as an absent key: the value below shows through."""
-    result = dict(below)
+    displaced = {name for names in ALTERNATIVES if any(above.get(n) is not None for n in names) for name in names}
+    result = {key: value for key, value in below.items() if key not in displaced}
     for key, value in above.items():
         lower = result.get(key)
         if isinstance(value, dict):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import endpoints, podinfo, providers
+from . import assemble, endpoints, podinfo, providers
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import WorkerError, configuration_error
 from .platform_api import Check, PlatformAPI
@@ -34,14 +34,14 @@ def check(settings: Settings, config: AgentConfig) -> None:
     """Raise WorkerError for anything that is known to be wrong before the worker registers."""
     secrets = Secrets(settings.secrets_dir)
     secrets.require([*LIVEKIT, *providers.required_keys(config)])
-    providers.check(config, secrets)
+    assemble.check(config, settings, secrets)
 
 
 async def configuration(settings: Settings, config: AgentConfig) -> AgentConfig:
     """Return what calls would start from now: the platform API's answer, if there is one, over `config`."""
     secrets = Secrets(settings.secrets_dir)
     platform = PlatformAPI(settings, secrets, lambda _: None)
-    return await platform.refresh(config, partial(providers.check, secrets=secrets))
+    return await platform.refresh(config, partial(assemble.check, settings=settings, secrets=secrets))
 
 
 async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None:
@@ -58,23 +58,23 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
         observations, current = folder / "observations", folder / "current.json"
         secrets = Secrets(settings.secrets_dir)
         platform = PlatformAPI(settings, secrets, metrics.observe)
-        started = await platform.refresh(config, partial(providers.check, secrets=secrets))
+        started = await platform.refresh(config, partial(assemble.check, settings=settings, secrets=secrets))
         Current(config=started, ask=platform.ask_for_calls).hand_over(current)
         worker = Worker(settings, started, secrets, metrics, observations=observations, current=current)
         await stack.enter_async_context(channel.listen(observations, worker.observe))
         await stack.enter_async_context(endpoints.serve(endpoints.Endpoints(worker, metrics), settings.port))
         await stack.enter_async_context(_beside(_follow_cordon(worker, settings.podinfo_dir)))
         if settings.platform_api_url:
-            later = partial(_check_later, started=started, secrets=secrets)
+            later = partial(_check_later, started=started, settings=settings, secrets=secrets)
             following = _follow_platform(platform, config, later, current, settings.platform_api_refresh)
             await stack.enter_async_context(_beside(following))
         await _run(worker, stop, hurry, settings.drain_timeout if drain else 0)
 
 
-def _check_later(config: AgentConfig, started: AgentConfig, secrets: Secrets) -> None:
+def _check_later(config: AgentConfig, started: AgentConfig, settings: Settings, secrets: Secrets) -> None:
     if not is_within_reach(config, started):
         raise configuration_error(NOT_WITHIN_REACH)
-    providers.check(config, secrets)
+    assemble.check(config, settings, secrets)
 
 
 def _prepare_environment(settings: Settings) -> None:

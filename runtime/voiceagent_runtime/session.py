@@ -36,4 +36,5 @@ def build(config: AgentConfig, secrets: Secrets) -> AgentSession[None]:
         tts=providers.text_to_speech(config, secrets),
         vad=providers.voice_activity(config),
         turn_handling=options,
+        user_away_timeout=config.call.away.after,
     )

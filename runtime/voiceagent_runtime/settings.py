@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     tts_model: str = Field("sonic", validation_alias="TTS_MODEL")
     tts_voice_id: str | None = Field(None, validation_alias="TTS_VOICE_ID")
     config_file: Path | None = Field(None, validation_alias="VOICEAGENT_CONFIG_FILE")
+    agent_class: str = Field("", validation_alias="VOICEAGENT_AGENT")
+    texts_dir: Path = Field(Path("/etc/voiceagent-texts"), validation_alias="VOICEAGENT_TEXTS_DIR")
     secrets_dir: Path = Field(Path("/var/run/secrets/voiceagent"), validation_alias="VOICEAGENT_SECRETS_DIR")
     podinfo_dir: Path = Field(Path("/etc/podinfo"), validation_alias="VOICEAGENT_PODINFO_DIR")
     name: str = Field("", validation_alias="VOICEAGENT_NAME")

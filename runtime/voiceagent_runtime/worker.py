@@ -20,7 +20,7 @@ import aiohttp
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor
 
-from . import call
+from . import assemble, call
 from .capacity import Admission
 from .config import AgentConfig
 from .errors import Problem, Reason
@@ -70,7 +70,7 @@ class Worker(AgentServer):
             load_fnc=self._load,
             load_threshold=math.inf,  # `Admission` decides, exactly
             setup_fnc=partial(call.prewarm, settings, config, observations),
-            preload_modules=PRELOAD,
+            preload_modules=[*PRELOAD, *assemble.modules(config, settings)],
         )
         self.rtc_session(
             partial(call.answer, settings, config, current), agent_name=settings.agent_name, on_request=self._requested

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -25,8 +25,25 @@ FULL: dict[str, Any] = {
     "llm": {"provider": "openai", "temperature": 0.5, "maxCompletionTokens": 99, "baseUrl": None},
     "tts": {"provider": "cartesia", "voice": "v-1", "speed": 1.1},
     "vad": {"activationThreshold": 0.6, "minSpeechDuration": "80ms"},
+    "tools": {
+        "functions": [
+            {
+                "name": "book",
+                "description": "Books.",
+                "url": "https://t.example.com/{day}",
+                "parameters": [{"name": "day"}],
+            }
+        ],
+        "mcpServers": [{"name": "menu", "url": "https://m.example.com/mcp", "headers": [{"name": "X", "value": "y"}]}],
+        "hangUp": {"enabled": True},
+    },
+    "call": {"maxDuration": "30m", "away": {"after": "20s"}},
     "turn": {"detector": "vad", "endpointing": {"mode": "dynamic", "minDelay": "300ms", "maxDelay": "2.5s"}},
 }
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    return SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -46,7 +63,11 @@ def test_the_document_has_every_field_of_the_runtime_and_no_other() -> None:
         assert schema["properties"].keys() == fields.keys(), path
         for name, kind in fields.items():
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                same(kind, schema["properties"][name], f"{path}.{name}")
+                same(kind, resolved(schema["properties"][name]), f"{path}.{name}")
+            elif any(isinstance(each, type) and issubclass(each, BaseModel) for each in get_args(kind)):
+                inner = next(each for each in get_args(kind) if issubclass(each, BaseModel))
+                below = resolved(schema["properties"][name])
+                same(inner, resolved(below.get("items", below)), f"{path}.{name}")
 
     same(config.AgentConfig, SCHEMAS["AgentConfiguration"], "AgentConfiguration")
 
@@ -64,6 +85,9 @@ def test_the_document_has_every_field_of_the_runtime_and_no_other() -> None:
         ({"llm": {"temperature": 3}}, False),
         ({"turn": {"endpointing": {"minDelay": "fast"}}}, False),
         ({"turn": {"detector": "v1"}}, False),
+        ({"greeting": None, "greetingInstructions": "Greet them."}, True),
+        ({"tools": {"functions": [{"name": "book"}]}}, False),
+        ({"tools": {"mcpServers": [{"name": "menu", "url": "ftp://m.example.com"}]}}, False),
     ],
     ids=str,
 )

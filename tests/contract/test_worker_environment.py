@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -67,9 +67,68 @@ FULL: dict[str, Any] = {
         },
         "preemptiveGeneration": {"enabled": False},
     },
+    "greetingInterruptible": False,
+    "tools": {
+        "functions": [
+            {
+                "name": "book",
+                "description": "Books a table.",
+                "parameters": [
+                    {"name": "day", "description": "The day.", "type": "string", "enum": ["today"], "required": True},
+                    {"name": "guests", "type": "array", "items": "string", "required": False},
+                    {"name": "phone", "type": "string", "value": "{{ dispatch.phone }}", "required": False},
+                ],
+                "method": "POST",
+                "url": "https://tables.example.com/{day}",
+                "headers": [
+                    {
+                        "name": "Authorization",
+                        "scheme": "Bearer",
+                        "valueFrom": {"secretKeyRef": {"name": "booking", "key": "token"}},
+                    },
+                    {"name": "X-Place", "value": "harbour"},
+                ],
+                "timeout": "3s",
+                "maxResponseBytes": 4096,
+            }
+        ],
+        "mcpServers": [
+            {
+                "name": "menu",
+                "url": "https://menu.example.com/mcp",
+                "transport": "sse",
+                "headers": [
+                    {"name": "X-Key", "valueFrom": {"secretKeyRef": {"name": "menu", "key": "key"}}},
+                    {"name": "Accept-Language", "value": "de", "scheme": "x"},
+                ],
+                "timeout": "5s",
+                "allowedTools": ["dishes"],
+            }
+        ],
+        "hangUp": {"enabled": True},
+        "transfer": {
+            "targets": [{"name": "kitchen", "to": "sip:kitchen@example.com", "description": "Allergies."}],
+            "playDialtone": True,
+        },
+        "dtmf": {"enabled": True},
+    },
+    "call": {
+        "maxDuration": "30m",
+        "warnBefore": "1m",
+        "warning": "One minute left.",
+        "farewell": "Goodbye.",
+        "away": {"after": "20s", "question": "Are you there?", "hangUpAfter": "10s", "farewell": "Bye."},
+    },
     "platform": {"url": "https://platform.example.com/v1", "credentials": {"secretName": "platform"}},
     "worker": {"maxSessions": 5, "idleProcesses": 0, "drainTimeout": "1h30m", "logLevel": "WARN"},
     "telemetry": {"otlpEndpoint": "http://collector:4318", "captureContent": True},
+}
+
+# What excludes fields of the example above.
+INSTEAD: dict[str, Any] = {
+    "instructionsFrom": {"configMapKeyRef": {"name": "prompts", "key": "desk.txt"}},
+    "greetingFrom": {"configMapKeyRef": {"name": "prompts", "key": "hello.txt"}},
+    "greetingInstructions": "Greet the caller by name.",
 }
 
 
@@ -122,20 +181,50 @@ def test_the_runtime_reads_every_field_of_the_conversation_as_it_was_written(
 
 
 def test_the_example_above_sets_every_field_that_the_runtime_knows() -> None:
-    def fields(model: Any) -> dict[str, Any]:
-        found = {}
-        for name, field in model.model_fields.items():
-            inner = field.annotation
-            found[field.alias or name] = fields(inner) if hasattr(inner, "model_fields") else None
-        return found
+    def same(kind: Any, *given: Any) -> None:
+        """Between them, the given groups set every field of a type, and no other."""
+        inner = [each for each in (kind, *get_args(kind)) if hasattr(each, "model_fields")]
+        if not inner:
+            return
+        groups = [each for one in given for each in (one if isinstance(one, list) else [one])]
+        assert {field.alias for field in inner[0].model_fields.values()} == {name for each in groups for name in each}
+        for field in inner[0].model_fields.values():
+            same(field.annotation, *(each[field.alias] for each in groups if field.alias in each))
 
-    def same(known: dict[str, Any], given: dict[str, Any]) -> None:
-        assert known.keys() == given.keys()
-        for name, inner in known.items():
-            if inner:
-                same(inner, given[name])
+    same(config.AgentConfig, agent_configuration(agent(FULL)), agent_configuration(agent(INSTEAD)))
 
-    same(fields(config.AgentConfig), agent_configuration(agent(FULL)))
+
+def test_the_runtime_reads_what_stands_instead_of_fixed_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for names in (("instructionsFrom", "greetingFrom"), ("greetingInstructions",)):
+        spec = {name: INSTEAD[name] for name in names}
+        read, found = read_config(spec, tmp_path, monkeypatch)
+        assert read.model_dump(
+            by_alias=True, include={"instructions_from", "greeting_from", "greeting_instructions"}
+        ) == {
+            **dict.fromkeys(INSTEAD),
+            **spec,
+        }
+    pod = desired(agent(INSTEAD | {"greetingInstructions": None}), OPERATOR)[-1]["spec"]["template"]["spec"]
+    sources = next(volume for volume in pod["volumes"] if volume["name"] == "texts")["projected"]["sources"]
+    assert [(s["configMap"]["name"], s["configMap"]["items"]) for s in sources] == [
+        ("prompts", [{"key": "desk.txt", "path": "instructions"}]),
+        ("prompts", [{"key": "hello.txt", "path": "greeting"}]),
+    ]
+    assert {"name": "texts", "mountPath": str(found.texts_dir), "readOnly": True} in pod["containers"][0][
+        "volumeMounts"
+    ]
+
+
+def test_every_secret_of_a_tool_has_the_file_that_the_runtime_looks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, _ = read_config(FULL, tmp_path, monkeypatch)
+    volumes = desired(agent(FULL), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
+    sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
+    files = {source["secret"]["items"][0]["path"]: source["secret"]["name"] for source in sources}
+    keys = read.tools.secret_keys()
+    assert {key.file: key.name for key in keys.values()}.items() <= files.items()
+    assert len(keys) == 2
 
 
 def test_the_runtime_reads_the_environment_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:

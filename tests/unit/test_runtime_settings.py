@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceagent_runtime import config, durations, settings
+from voiceagent_runtime import config, durations, settings, texts
 from voiceagent_runtime.errors import Reason, WorkerError
 from voiceagent_runtime.secrets import Secrets
 
@@ -167,7 +167,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "agent.yaml").write_text("# nothing yet\n")
-    assert config.merge(settings.load(), config.read(tmp_path / "agent.yaml")).greeting == config.GREETING
+    read = config.merge(settings.load(), config.read(tmp_path / "agent.yaml"))
+    assert texts.resolved(read, tmp_path).greeting == config.GREETING
 
 
 @pytest.mark.parametrize(

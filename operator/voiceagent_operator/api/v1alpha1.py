@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .conversation import Limits, TextSource, Tools
 from .fields import Model, rule, rules
 from .livekit import LiveKit
 from .pipeline import LLM, STT, TTS, VAD, Turn
@@ -23,8 +24,19 @@ PLURAL = "voiceagents"
 LONGEST_NAME = 50
 
 
+# Of each of these groups one may be set.
+ALTERNATIVES = (("instructions", "instructionsFrom"), ("greeting", "greetingFrom", "greetingInstructions"))
+
+
+def _one_of(names: tuple[str, ...]) -> dict[str, str]:
+    held = ", ".join(f"has(self.{name})" for name in names)
+    return rule(f"[{held}].filter(given, given).size() <= 1", f"{', '.join(names)} exclude each other")
+
+
 class VoiceAgentSpec(Model):
     """What the voice agent is, and how many workers serve it. Each field may be left out."""
+
+    model_config = ConfigDict(json_schema_extra=rules(*(_one_of(names) for names in ALTERNATIVES)))
 
     agent_name: Annotated[str, Field(max_length=128, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] | None = Field(
         None,
@@ -34,13 +46,32 @@ class VoiceAgentSpec(Model):
     instructions: Annotated[str, Field(max_length=65_536)] | None = Field(
         None,
         description="What the language model is told to be and do, at most 65536 characters. "
+        "Values of the call may stand in it, such as `{{ dispatch.name | the guest }}`. "
         "Default: the worker's, a helpful assistant.",
         examples=["You answer the phone for a dental practice. Be brief."],
     )
+    instructions_from: TextSource | None = Field(
+        None,
+        description="Instructions that lie in a ConfigMap; what changes there holds for each new call, without a "
+        "restart. Excludes `instructions`.",
+    )
     greeting: Annotated[str, Field(max_length=4096)] | None = Field(
         None,
-        description="What the agent says when a call begins, at most 4096 characters. Default: the worker's.",
-        examples=["Good morning, how can I help?"],
+        description="What the agent says when a call begins, at most 4096 characters; values of the call may stand in "
+        "it, as in `instructions`. Empty: it waits for the caller to speak. Default: the worker's.",
+        examples=["Good morning {{ dispatch.name | }}, how can I help?"],
+    )
+    greeting_from: TextSource | None = Field(
+        None, description="A greeting that lies in a ConfigMap, as `instructionsFrom`. Excludes `greeting`."
+    )
+    greeting_instructions: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        None,
+        description="What the language model is told to greet the caller with, instead of fixed words. Excludes "
+        "`greeting` and `greetingFrom`.",
+        examples=["Greet the caller by name and ask how their stay was."],
+    )
+    greeting_interruptible: bool | None = Field(
+        None, description="Whether callers may interrupt the greeting. Default: true.", examples=[False]
     )
     language: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = Field(
         None,
@@ -53,6 +84,8 @@ class VoiceAgentSpec(Model):
     tts: TTS | None = Field(None, description="Text to speech.")
     vad: VAD | None = Field(None, description="Voice activity detection: when somebody speaks at all.")
     turn: Turn | None = Field(None, description="Taking turns in the conversation.")
+    tools: Tools | None = Field(None, description="What the model may do beside talking.")
+    call: Limits | None = Field(None, description="How a call comes to its end when the caller does not end it.")
     platform: Platform | None = Field(None, description="A backend that may configure the agent and each call.")
     worker: Worker | None = Field(None, description="The pods that take the calls.")
     rollout: Rollout | None = Field(None, description="How a change reaches the workers without ending a call.")

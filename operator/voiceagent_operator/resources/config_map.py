@@ -11,7 +11,22 @@ from voiceagent_operator.api.v1alpha1 import VoiceAgent
 from .metadata import Resource, digest, metadata
 
 FILE = "agent.yaml"
-_WORDS = {"instructions", "greeting", "language", "stt", "llm", "tts", "vad", "turn"}
+_WORDS = {
+    "instructions",
+    "instructions_from",
+    "greeting",
+    "greeting_from",
+    "greeting_instructions",
+    "greeting_interruptible",
+    "language",
+    "stt",
+    "llm",
+    "tts",
+    "vad",
+    "turn",
+    "tools",
+    "call",
+}
 _NOT_FOR_THE_WORKER = {name: {"credentials"} for name in ("stt", "llm", "tts")}
 
 

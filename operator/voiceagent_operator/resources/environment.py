@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from voiceagent_operator.api.conversation import Function, MCPServer, Tools
 from voiceagent_operator.api.pipeline import LLM, STT, TTS, ProviderCredentials
 from voiceagent_operator.api.platform import TOKEN, PlatformCredentials
 from voiceagent_operator.api.telemetry import Telemetry
@@ -15,6 +16,7 @@ from .config_map import FILE
 PORT = 8081
 CONFIG_DIR = "/etc/voiceagent"
 SECRETS_DIR = "/var/run/secrets/voiceagent"
+TEXTS_DIR = "/etc/voiceagent-texts"
 PODINFO_DIR = "/etc/podinfo"
 MAX_SESSIONS = 8
 IDLE_PROCESSES = 3
@@ -32,6 +34,7 @@ def environment(agent: VoiceAgent) -> list[dict[str, str]]:
         "VOICEAGENT_NAME": agent.metadata.name,
         "VOICEAGENT_CONFIG_FILE": f"{CONFIG_DIR}/{FILE}",
         "VOICEAGENT_SECRETS_DIR": SECRETS_DIR,
+        **({"VOICEAGENT_TEXTS_DIR": TEXTS_DIR} if text_files(agent) else {}),
         "VOICEAGENT_PODINFO_DIR": PODINFO_DIR,
         "VOICEAGENT_LOG_FORMAT": "json",
         "VOICEAGENT_PORT": str(PORT),
@@ -80,6 +83,29 @@ def secret_files(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, A
         _provider(spec.llm, "OPENAI_API_KEY", credentials_secret),
         _provider(spec.tts, "CARTESIA_API_KEY", credentials_secret),
         *_platform(agent, credentials_secret),
+        *_tools(agent),
+    ]
+
+
+def _tools(agent: VoiceAgent) -> list[dict[str, Any]]:
+    """Return the keys that headers of tools name; each file lies in a folder that is named after its Secret."""
+    tools = agent.spec.tools or Tools()
+    parts: list[Function | MCPServer] = [*(tools.functions or []), *(tools.mcp_servers or [])]
+    sources = [header.value_from for part in parts for header in part.headers or [] if header.value_from]
+    keys = {(source.secret_key_ref.name, source.secret_key_ref.key) for source in sources}
+    return [_source(name, key, f"{name}/{key}") for name, key in sorted(keys)]
+
+
+def text_files(agent: VoiceAgent) -> list[dict[str, Any]]:
+    """Return the sources of the volume with texts of ConfigMaps; each file is named after the field it stands for.
+
+    All are optional, for the reason that keys are.
+    """
+    given = {"instructions": agent.spec.instructions_from, "greeting": agent.spec.greeting_from}
+    return [
+        {"configMap": {"name": own.name, "optional": True, "items": [{"key": own.key, "path": field}]}}
+        for field, source in given.items()
+        if source and (own := source.config_map_key_ref)
     ]
 
 

@@ -18,9 +18,11 @@ from .environment import (
     PODINFO_DIR,
     PORT,
     SECRETS_DIR,
+    TEXTS_DIR,
     environment,
     idle_processes,
     secret_files,
+    text_files,
 )
 from .metadata import Resource, labels
 from .service_account import service_account_name
@@ -83,6 +85,7 @@ def _container(agent: VoiceAgent, worker: Worker, settings: OperatorSettings) ->
             {"name": "credentials", "mountPath": SECRETS_DIR, "readOnly": True},
             {"name": "podinfo", "mountPath": PODINFO_DIR, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
+            *({"name": "texts", "mountPath": TEXTS_DIR, "readOnly": True} for _ in _texts(agent)),
         ],
     }
 
@@ -112,7 +115,14 @@ def _volumes(agent: VoiceAgent, settings: OperatorSettings) -> list[dict[str, An
         },
         {"name": "podinfo", "downwardAPI": {"items": [annotations]}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+        *_texts(agent),
     ]
+
+
+def _texts(agent: VoiceAgent) -> list[dict[str, Any]]:
+    """Return the volume with texts of ConfigMaps, where there are any; the kubelet keeps it up to date."""
+    sources = text_files(agent)
+    return [{"name": "texts", "projected": {"sources": sources}}] if sources else []
 
 
 def _resources(worker: Worker) -> dict[str, dict[str, str]]:

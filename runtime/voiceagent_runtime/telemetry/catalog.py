@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-OUTCOMES = ("completed", "caller_lost", "too_long", "away", "error", "shutdown", "crashed")
+OUTCOMES = ("completed", "transferred", "caller_lost", "too_long", "away", "error", "shutdown", "crashed")
 CULPRITS = ("stt", "llm", "tts", "other")
 TURN_STAGES = ("end_of_turn", "transcription", "llm_ttft", "tts_ttfb", "e2e")
 PROVIDER_STAGES = ("stt", "llm", "tts")
@@ -17,7 +17,8 @@ TOKEN_KINDS = ("input", "input_cached", "output")
 AUDIO_STAGES = ("stt", "tts")
 PLATFORM_RESULTS = ("ok", "not_modified", "none", "failed", "invalid")
 REFUSALS = ("full", "cordoned", "draining", "broken")
-TOOL_RESULTS = ("ok", "error", "timeout")
+TOOL_RESULTS = ("ok", "error")
+MCP_RESULTS = ("ok", "failed")
 
 _SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 _CALL_SECONDS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0)
@@ -108,6 +109,12 @@ CATALOG = (
         "voiceagent_fallbacks", "Times another provider took over, by stage.", "fallback", ("stage", PROVIDER_STAGES)
     ),
     _counter("voiceagent_tool_calls", "Calls of tools, by result.", "tool", ("result", TOOL_RESULTS)),
+    _counter(
+        "voiceagent_mcp_connections",
+        "Connections to MCP servers, by result.",
+        "mcp_connection",
+        ("result", MCP_RESULTS),
+    ),
     _counter("voiceagent_llm_tokens", "Tokens of the language model, by kind.", "tokens", ("kind", TOKEN_KINDS)),
     _counter("voiceagent_tts_characters", "Characters turned into speech.", "characters"),
     _counter("voiceagent_audio_seconds", "Audio transcribed or spoken.", "audio", ("stage", AUDIO_STAGES)),
