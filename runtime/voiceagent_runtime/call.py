@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -23,6 +24,8 @@ from .agent import VoiceAgent
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import configuration_error
 from .line import RoomLine
+from .recovery import CALLERS
+from .rivals import Rivals
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
 from .snapshot import Current
@@ -40,8 +43,6 @@ LISTING_SECONDS = 0.25
 # (voice activity, turn detection, transcription) wants 16 kHz, so nothing is resampled twice; short frames let an
 # interruption be noticed some 50 ms earlier than the SDK's 50 ms do, at no more CPU time.
 ROOM = RoomOptions(close_on_disconnect=False, audio_input=AudioInputOptions(sample_rate=16000, frame_size_ms=20))
-# DEFAULT_PARTICIPANT_KINDS in the server API's numbers, which are not those of the client library.
-CALLERS = (api.ParticipantInfo.STANDARD, api.ParticipantInfo.SIP, api.ParticipantInfo.CONNECTOR)
 
 
 def prewarm(settings: Settings, config: AgentConfig, observations: Path, process: JobProcess) -> None:
@@ -86,7 +87,7 @@ async def answer(settings: Settings, config: AgentConfig, current: Path, context
     body = platform_api.call_body(context.job, caller)
     await call.hold(*await platform.for_call(now.config, body, build))
     if caller is not None:
-        call.expect(caller.identity)
+        call.expect(caller)
 
 
 async def _caller(context: JobContext) -> api.ParticipantInfo | None:
@@ -108,8 +109,10 @@ class Call:
         self._context = context
         self._record = record
         self._session: AgentSession[None] | None = None
+        self._started = False
         self._outcome: str | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._rivals = Rivals(context)
         self._record.send(Observation("call_started"))
 
     async def hold(self, conversation: AgentSession[None], agent: VoiceAgent) -> None:
@@ -117,13 +120,17 @@ class Call:
         self._session = conversation
         turns.watch(conversation, self._record.send)
         conversation.on("close", self._closed)
-        await conversation.start(agent, room=self._context.room, room_options=ROOM)
-        self._context.room.on("participant_disconnected", self._left)
+        room = self._context.room
+        room.on("participant_disconnected", self._left)
+        room.on("disconnected", self._disconnected)
+        await conversation.start(agent, room=room, room_options=ROOM)
+        self._started = True
+        self._rivals.look()
 
-    def expect(self, identity: str) -> None:
+    def expect(self, caller: api.ParticipantInfo) -> None:
         """Take somebody for gone who was in the room before the agent and hung up before it came."""
-        if identity not in self._context.room.remote_participants and self._leaving is None:
-            self._leaving = asyncio.create_task(self._stay_or_leave(identity))
+        if caller.identity not in self._context.room.remote_participants and self._leaving is None:
+            self._leaving = asyncio.create_task(self._stay_or_leave(caller.sid))
 
     async def end(self, outcome: str) -> None:
         """End the call for everybody who is on it."""
@@ -135,17 +142,22 @@ class Call:
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:
-            self._leaving = asyncio.create_task(self._stay_or_leave(participant.identity))
+            self._leaving = asyncio.create_task(self._stay_or_leave(participant.sid))
         # Otherwise the connection broke: the caller may come back, until LiveKit closes the room.
 
+    def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        if reason == rtc.DisconnectReason.PARTICIPANT_REMOVED and self._outcome is None:
+            self._outcome = "removed"
+
     async def _stay_or_leave(self, gone: str) -> None:
-        """Turn to who is still in the room; leave when nobody is."""
+        """Turn to who is still in the room; leave when nobody is. Who calls again under the same name is not gone."""
         others = await self._others(gone)
         callers = [identity for identity, is_caller in others.items() if is_caller]
-        if callers and self._session is not None:
-            linked = self._session.room_io.linked_participant
-            if linked is None or linked.identity == gone:
-                self._session.room_io.set_participant(callers[0])
+        if callers:
+            if self._session is not None and self._started:
+                linked = self._session.room_io.linked_participant
+                if linked is None or linked.sid == gone:
+                    self._session.room_io.set_participant(callers[0])
             return
         self._outcome = self._outcome or "completed"
         if not others:
@@ -157,17 +169,24 @@ class Call:
     async def _others(self, gone: str) -> dict[str, bool]:
         """Return who else is there, and whether each is a caller.
 
-        The server is asked, because what this process has heard may be older than a person who just joined.
+        The server is asked, because what this process has heard may be older than a person who just joined; and who
+        joined since it answered is heard of here. So only who joins in the last milliseconds before an empty room is
+        deleted is cut off; LiveKit has no deletion on a condition.
         """
         room = self._context.room
-        request = api.ListParticipantsRequest(room=room.name)
+        listed: Sequence[api.ParticipantInfo] = []
         try:
-            listed = await asyncio.wait_for(self._context.api.room.list_participants(request), timeout=5)
+            request = api.ListParticipantsRequest(room=room.name)
+            answer = await asyncio.wait_for(self._context.api.room.list_participants(request), timeout=5)
+            listed = answer.participants
         except (TimeoutError, aiohttp.ClientError, api.TwirpError) as error:
             log.warning("cannot ask LiveKit who is in the room", extra={"error_type": type(error).__name__})
-            return {one.identity: one.kind in DEFAULT_PARTICIPANT_KINDS for one in room.remote_participants.values()}
-        everybody = {one.identity: one.kind in CALLERS for one in listed.participants}
-        return {who: kind for who, kind in everybody.items() if who not in (gone, room.local_participant.identity)}
+        found = {one.sid: (one.identity, one.kind in CALLERS) for one in listed}
+        heard = {
+            one.sid: (one.identity, one.kind in DEFAULT_PARTICIPANT_KINDS) for one in room.remote_participants.values()
+        }
+        here = {sid: one for sid, one in (heard | found).items() if sid not in (gone, room.local_participant.sid)}
+        return dict(here.values())
 
     def _closed(self, event: CloseEvent) -> None:
         if event.reason == CloseReason.ERROR:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .capacity import Load
 from .errors import Problem, Reason
 
 
@@ -24,6 +25,7 @@ class Snapshot:
     sessions: int
     capacity: int
     load: float
+    loads: Load
 
 
 def problem(snapshot: Snapshot) -> Problem | None:
@@ -57,5 +59,6 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "sessions": snapshot.sessions,
         "capacity": snapshot.capacity,
         "load": round(snapshot.load, 4),
+        "loads": {name: round(part, 4) for name, part in snapshot.loads._asdict().items()},
         "problem": found._asdict() if found else None,
     }

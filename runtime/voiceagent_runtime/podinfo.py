@@ -2,12 +2,14 @@
 annotations.
 
 The operator cordons a worker by an annotation, so that nothing has to reach the worker over the network and a
-restarted worker is cordoned still.
+restarted worker is cordoned still. A cordon may be a lease: a time that the operator puts off for as long as it wants
+the cordon, so that a worker whose operator is gone takes calls again.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 CORDONED = "voiceagent.dev/cordoned"
@@ -28,10 +30,20 @@ def parse(text: str) -> dict[str, str]:
     return found
 
 
+def holds(value: str, now: datetime) -> bool:
+    """Whether a cordon with this value holds (pure): a time in RFC 3339 until then, `false` or nothing never, any other
+    value always."""
+    try:
+        end = datetime.fromisoformat(value)
+    except ValueError:
+        return value.lower() not in ("", "false")
+    return now < (end if end.tzinfo else end.replace(tzinfo=UTC))
+
+
 def is_cordoned(directory: Path) -> bool | None:
     """Return whether the pod is cordoned, or None where that cannot be read."""
     try:
         text = (directory / "annotations").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    return parse(text).get(CORDONED, "false").lower() not in ("", "false")
+    return holds(parse(text).get(CORDONED, ""), datetime.now(UTC))

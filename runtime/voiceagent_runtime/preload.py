@@ -8,6 +8,7 @@ the caller's audio by tenths of a second, and cost CPU time for every call. Here
 from __future__ import annotations
 
 import contextlib
+import signal
 
 import anyio
 from livekit.agents.utils import http_context
@@ -18,6 +19,12 @@ from . import call, providers
 
 # `call` is what runs in a job process; the client would import the other two at the first answer.
 __all__ = ["AsyncChat", "AsyncCompletions", "call"]
+
+
+# A signal to the whole process group (Ctrl-C in a terminal, a supervisor that stops a service) is for the main process,
+# which ends its job processes in order. They and the process that they are forked from would die of it, and all calls.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
 
 
 async def open_a_session() -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import assemble, endpoints, podinfo, providers
+from . import assemble, cgroup, endpoints, podinfo, providers
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import WorkerError, configuration_error
 from .platform_api import Check, PlatformAPI
@@ -28,6 +28,7 @@ from .worker import Worker
 log = logging.getLogger("voiceagent.server")
 
 CORDON_INTERVAL = 0.2
+USAGE_INTERVAL = 1.0
 
 
 def check(settings: Settings, config: AgentConfig) -> None:
@@ -63,7 +64,13 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
         worker = Worker(settings, started, secrets, metrics, observations=observations, current=current)
         await stack.enter_async_context(channel.listen(observations, worker.observe))
         await stack.enter_async_context(endpoints.serve(endpoints.Endpoints(worker, metrics), settings.port))
-        await stack.enter_async_context(_beside(_follow_cordon(worker, settings.podinfo_dir)))
+        for work in (
+            _follow_cordon(worker, settings.podinfo_dir),
+            _follow_usage(worker, settings.num_cpus),
+            worker.follow_keys(),
+            worker.limit_memory(),
+        ):
+            await stack.enter_async_context(_beside(work))
         if settings.platform_api_url:
             later = partial(_check_later, started=started, settings=settings, secrets=secrets)
             following = _follow_platform(platform, config, later, current, settings.platform_api_refresh)
@@ -89,15 +96,16 @@ def _prepare_environment(settings: Settings) -> None:
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return the events `stop` (any signal) and `hurry` (a second Ctrl-C). A second SIGTERM changes
-    nothing."""
+    """Return the events `stop` (any signal, and a closed terminal) and `hurry` (a second Ctrl-C). A second SIGTERM
+    changes nothing."""
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def interrupted() -> None:
         (hurry if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupted)
     return stop, hurry
 
@@ -145,6 +153,15 @@ async def _follow_cordon(worker: Worker, directory: Path) -> None:
             worker.admission.cordoned = cordoned
             log.info("cordoned: no new calls" if cordoned else "uncordoned: new calls are welcome")
         await asyncio.sleep(CORDON_INTERVAL)
+
+
+async def _follow_usage(worker: Worker, num_cpus: float | None) -> None:
+    before = cgroup.usage(num_cpus=num_cpus)
+    while True:
+        await asyncio.sleep(USAGE_INTERVAL)
+        now = cgroup.usage(num_cpus=num_cpus)
+        worker.admission.strain = worker.admission.strain.after(before, now)
+        before = now
 
 
 async def _follow_platform(

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .durations import Duration
 from .errors import configuration_error
+from .quantities import Memory
 
 _ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL", "TRACE": "DEBUG"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -41,6 +42,8 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = Field("json", validation_alias="VOICEAGENT_LOG_FORMAT")
     num_idle_processes: int = Field(3, ge=0, le=50, validation_alias="WORKER_NUM_IDLE_PROCESSES")
     max_sessions: int = Field(8, ge=1, le=1000, validation_alias="VOICEAGENT_MAX_SESSIONS")
+    call_memory_limit: Memory = Field(0, validation_alias="VOICEAGENT_CALL_MEMORY_LIMIT")
+    num_cpus: float | None = Field(None, gt=0, validation_alias="NUM_CPUS")
     drain_timeout: Duration = Field(3600.0, gt=0, validation_alias="VOICEAGENT_DRAIN_TIMEOUT")
     port: int = Field(8081, ge=1, le=65535, validation_alias="VOICEAGENT_PORT")
     stt_model: str = Field("nova-3", validation_alias="STT_MODEL")

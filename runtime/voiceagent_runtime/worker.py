@@ -1,7 +1,7 @@
 """The SDK's AgentServer with its faults mended; the only module that touches the SDK's private parts.
 
-It counts calls exactly, never gives up on LiveKit, knows whether it is registered, and reads its LiveKit key
-anew for every connection. The SDK's version is pinned, and tests/integration/test_worker.py runs each of
+It counts calls exactly, never gives up on LiveKit, knows whether it is registered, registers again with a rotated key,
+and sees to the callers of processes that died. The SDK's version is pinned, and tests/integration/worker runs each of
 these for real.
 """
 
@@ -16,13 +16,14 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import aiohttp
 from livekit.agents import AgentServer, JobRequest
 from livekit.agents.ipc.job_executor import JobExecutor
+from livekit.agents.job import RunningJobInfo
 
-from . import assemble, call
+from . import assemble, call, cgroup, recovery, rivals, rooms
 from .capacity import Admission
 from .config import AgentConfig
+from .connection import connection_problem
 from .errors import Problem, Reason
 from .health import Snapshot
 from .secrets import LIVEKIT, Secrets
@@ -33,6 +34,12 @@ from .telemetry.metrics import Metrics
 log = logging.getLogger("voiceagent.worker")
 
 LONGEST_PAUSE = 5.0
+# The SDK would wait for minutes for a server that takes connections and says nothing.
+CONNECT_SECONDS = 15.0
+KEY_INTERVAL = 2.0
+MEMORY_INTERVAL = 2.0
+# On a node that is short of CPU a job process takes long to be warm; to end it and start over helps nobody.
+WARM_SECONDS = 60.0
 # What each job process would import by itself, imported once and shared.
 PRELOAD = ["voiceagent_runtime.preload", "livekit.agents.inference"]
 
@@ -59,6 +66,10 @@ class Worker(AgentServer):
         self._warm = settings.num_idle_processes == 0
         self._connection_problem: Problem | None = None
         self._prewarm_problem: Problem | None = None
+        self._attempt: asyncio.Task[None] | None = None
+        self._refused_keys: rooms.Keys | None = None
+        self._over_memory: set[str] = set()
+        self._recoveries: set[asyncio.Task[None]] = set()
         super().__init__(
             ws_url=settings.livekit_url,
             api_key=secrets.get(LIVEKIT[0]),
@@ -67,6 +78,7 @@ class Worker(AgentServer):
             host="127.0.0.1",
             port=0,  # 8081 is ours; `endpoints.py` passes the SDK's paths on
             num_idle_processes=settings.num_idle_processes,
+            initialize_process_timeout=WARM_SECONDS,
             load_fnc=self._load,
             load_threshold=math.inf,  # `Admission` decides, exactly
             setup_fnc=partial(call.prewarm, settings, config, observations),
@@ -107,6 +119,7 @@ class Worker(AgentServer):
             sessions=self.admission.sessions(running),
             capacity=self.admission.capacity,
             load=self.admission.load(running),
+            loads=self.admission.loads(running),
         )
 
     def observe(self, observation: Observation) -> None:
@@ -122,13 +135,14 @@ class Worker(AgentServer):
         self._metrics.observe(observation)
 
     async def _requested(self, request: JobRequest) -> None:
-        if not self.admission.admit(request.id, self._running()):
-            self._metrics.observe(Observation("call_refused", label=self.admission.refusal))
+        refusal = self.admission.admit(request.id, self._running())
+        if refusal is not None:
+            self._metrics.observe(Observation("call_refused", label=refusal))
             await request.reject(terminate=False)  # another worker may take it
             return
         began = time.monotonic()
         try:
-            await request.accept()
+            await request.accept(attributes={rivals.BEGAN: f"{time.time():.3f}"})
             self._metrics.observe(Observation("dispatch", time.monotonic() - began))
         finally:
             self.admission.settle(request.id)
@@ -137,9 +151,58 @@ class Worker(AgentServer):
         self._proc_pool.on("process_closed", self._on_process_closed)
 
     def _on_process_closed(self, process: JobExecutor) -> None:
-        if process.running_job is not None and getattr(process, "exitcode", 0) != 0:
-            log.error("a call's process ended by itself or was killed", extra={"call": process.running_job.job.id})
-            self._metrics.observe(Observation("call_ended", label="crashed"))
+        info, status = process.running_job, getattr(process, "exitcode", 0)
+        if info is None or status == 0:
+            return
+        died = recovery.death(status, over_memory=info.job.id in self._over_memory)
+        self._over_memory.discard(info.job.id)
+        log.error("a call's process died: %s", died.cause, extra={"call": info.job.id})
+        self._metrics.observe(Observation("call_ended", label=died.outcome))
+        if not self._closed:  # otherwise the worker ended it itself, at the end of the drain
+            task = asyncio.create_task(self._recover(info))
+            self._recoveries.add(task)
+            task.add_done_callback(self._recoveries.discard)
+
+    async def _recover(self, info: RunningJobInfo) -> None:
+        result = await rooms.send_new_agent(self._ws_url, self._keys(), info.job, info.accept_arguments.identity)
+        self._metrics.observe(Observation("call_recovery", label=result))
+
+    async def limit_memory(self) -> None:
+        """End each call that uses more memory than one call may, before it takes the others along."""
+        limit = self._settings.call_memory_limit
+        while limit:
+            await asyncio.sleep(MEMORY_INTERVAL)
+            pool = getattr(self, "_proc_pool", None)
+            for process in list(pool.processes) if pool else []:
+                info = process.running_job
+                if info and await asyncio.to_thread(cgroup.memory_of, process.pid) > limit:
+                    self._over_memory.add(info.job.id)
+                    await process.kill()
+
+    async def follow_keys(self) -> None:
+        """Register anew when the LiveKit key changes; live calls have connections of their own. A key that LiveKit
+        refuses changes nothing."""
+        while True:
+            await asyncio.sleep(KEY_INTERVAL)
+            keys = self._keys()
+            idle = self._registered and not self._pending_assignments
+            if not idle or self._attempt is None or keys in (self._known_keys, self._refused_keys):
+                continue
+            if await rooms.accepts(self._ws_url, keys):
+                log.info("the LiveKit key has changed: registering with the new one")
+                self._attempt.cancel()
+            else:
+                log.warning("the new LiveKit key is not accepted; the worker stays registered with the one before")
+                self._refused_keys = keys
+
+    @property
+    def _known_keys(self) -> rooms.Keys:
+        return self._api_key, self._api_secret
+
+    def _keys(self) -> rooms.Keys:
+        """Return the key as it is now; what is missing is as it was."""
+        key, secret = (self._secrets.find(name) or known for name, known in zip(LIVEKIT, self._known_keys, strict=True))
+        return key, secret
 
     def _on_registered(self, worker_id: str, _server: object) -> None:
         self._registered = self._was_registered = True
@@ -151,17 +214,28 @@ class Worker(AgentServer):
         connect = AgentServer._connection_task.__wrapped__  # type: ignore[attr-defined] # without its logging
         pause = 0.25
         while not self._closed:
-            self._api_key, self._api_secret = (
-                self._secrets.find(name) or known
-                for name, known in zip(LIVEKIT, (self._api_key, self._api_secret), strict=True)
-            )
+            self._api_key, self._api_secret = self._keys()
+            self._attempt = asyncio.create_task(connect(self))
+            asyncio.get_running_loop().call_later(CONNECT_SECONDS, self._abandon, self._attempt)
             try:
-                await connect(self)
+                await self._attempt
+            except asyncio.CancelledError:
+                current = asyncio.current_task()
+                if current is not None and current.cancelling():
+                    raise
+                if self._registered:  # only to register with another key
+                    self._registered, self._connecting = False, True
+                    continue
+                cause: BaseException = TimeoutError()
             except RuntimeError as failure:
                 cause = failure.__context__ or failure
-                pause = 0.25 if self._registered else min(2 * pause, LONGEST_PAUSE)
-                self._disconnected(cause, pause)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # not all workers at once
+            pause = 0.25 if self._registered else min(2 * pause, LONGEST_PAUSE)
+            self._disconnected(cause, pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # not all workers at once
+
+    def _abandon(self, attempt: asyncio.Task[None]) -> None:
+        if attempt is self._attempt and not self._registered:
+            attempt.cancel()
 
     def _disconnected(self, cause: BaseException, pause: float) -> None:
         self._registered = self._connection_failed = False
@@ -172,23 +246,3 @@ class Worker(AgentServer):
             self.rejected.set_result(self._connection_problem)
         elif not fatal:
             log.warning("%s Retrying in %.1f s.", self._connection_problem.message, pause)
-
-
-def connection_problem(cause: BaseException, url: str) -> Problem:
-    """Say in a sentence why there is no connection to LiveKit (pure)."""
-    status = cause.status if isinstance(cause, aiohttp.WSServerHandshakeError) else None
-    if status in (401, 403):
-        return Problem(
-            Reason.AUTHENTICATION_FAILED,
-            f"LiveKit at {url} refuses the key: LIVEKIT_API_KEY or LIVEKIT_API_SECRET is wrong. "
-            "Correct them in the credentials Secret or the environment.",
-        )
-    if status is not None:
-        detail = f"it answers HTTP {status}; is this address a LiveKit server?"
-    elif isinstance(cause, aiohttp.ClientConnectorDNSError):
-        detail = "the host name is not known; is LIVEKIT_URL right?"
-    elif isinstance(cause, aiohttp.ClientConnectorError):
-        detail = f"{cause.strerror or 'no connection'}; is it running, and is LIVEKIT_URL right?"
-    else:
-        detail = "the connection was lost; is it running?"
-    return Problem(Reason.LIVEKIT_UNREACHABLE, f"Cannot reach LiveKit at {url}: {detail}")

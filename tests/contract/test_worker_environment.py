@@ -120,7 +120,13 @@ FULL: dict[str, Any] = {
         "away": {"after": "20s", "question": "Are you there?", "hangUpAfter": "10s", "farewell": "Bye."},
     },
     "platform": {"url": "https://platform.example.com/v1", "credentials": {"secretName": "platform"}},
-    "worker": {"maxSessions": 5, "idleProcesses": 0, "drainTimeout": "1h30m", "logLevel": "WARN"},
+    "worker": {
+        "maxSessions": 5,
+        "idleProcesses": 0,
+        "callMemoryLimit": "512Mi",
+        "drainTimeout": "1h30m",
+        "logLevel": "WARN",
+    },
     "telemetry": {"otlpEndpoint": "http://collector:4318", "captureContent": True},
 }
 
@@ -232,6 +238,7 @@ def test_the_runtime_reads_the_environment_as_it_was_written(monkeypatch: pytest
     assert read.agent_name == "receptionist"
     assert read.livekit_url == "wss://livekit.example.com"
     assert (read.max_sessions, read.num_idle_processes, read.drain_timeout) == (5, 0, 5400.0)
+    assert read.call_memory_limit == 512 * 2**20
     assert (read.log_level, read.log_format, read.port) == ("WARNING", "json", 8081)
     assert (read.platform_api_url, read.platform_api_agent) == ("https://platform.example.com/v1", "a")
     assert (read.otlp_endpoint, read.capture_content) == ("http://collector:4318", True)

@@ -47,6 +47,8 @@ GOOD: dict[str, dict[str, Any] | None] = {
     "compound duration": {"worker": {"drainTimeout": "1h30m"}},
     "equal delays": {"turn": {"endpointing": {"minDelay": "1s", "maxDelay": "1000ms"}}},
     "whole cores": {"worker": {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "2"}}}},
+    "no memory limit for calls": {"worker": {"callMemoryLimit": "0"}},
+    "memory limit for calls": {"worker": {"callMemoryLimit": "0.5Gi"}},
     "longest instructions": {"instructions": "ü" * 65_536},
     "no workers": {"replicas": 0},
     "credentials elsewhere": {"stt": {"credentials": {"secretName": "my-secret.prod", "key": "api_key"}}},
@@ -70,6 +72,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown vendor": ({"tts": {"provider": "acme"}}, 'supported values: "cartesia"'),
     "too hot": ({"llm": {"temperature": 2.5}}, "less than or equal to 2"),
     "too much to say": ({"instructions": "x" * 65_537}, "may not be more than 65536"),
+    "no memory for a call": ({"worker": {"callMemoryLimit": "64Mi"}}, "must be 0 or at least 100Mi"),
     "no sessions": ({"worker": {"maxSessions": 0}}, "greater than or equal to 1"),
     "negative workers": ({"replicas": -1}, "greater than or equal to 0"),
     "request above limit": (

@@ -1,21 +1,21 @@
-"""What the worker decides without I/O: health, capacity, the cordon, metrics, logs, and problems in words."""
+"""What the worker decides without I/O: health, the cordon, metrics, logs, and problems in words."""
 
 import json
 import logging
 import socket
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from voiceagent_runtime import health, podinfo
-from voiceagent_runtime.capacity import Admission
+from voiceagent_runtime.capacity import Load
 from voiceagent_runtime.config import AgentConfig
+from voiceagent_runtime.connection import connection_problem
 from voiceagent_runtime.errors import Problem, Reason
 from voiceagent_runtime.pipeline import Turn
 from voiceagent_runtime.session import turn_handling
@@ -23,7 +23,6 @@ from voiceagent_runtime.telemetry import logs
 from voiceagent_runtime.telemetry.channel import Observation
 from voiceagent_runtime.telemetry.metrics import Metrics
 from voiceagent_runtime.telemetry.turns import of_message
-from voiceagent_runtime.worker import connection_problem
 
 SERVING = health.Snapshot(
     version="1",
@@ -38,6 +37,7 @@ SERVING = health.Snapshot(
     sessions=0,
     capacity=2,
     load=0.0,
+    loads=Load(0.0, 0.25, 0.5),
 )
 UNREACHABLE = Problem(Reason.LIVEKIT_UNREACHABLE, "Cannot reach LiveKit")
 
@@ -88,50 +88,9 @@ def test_the_status_is_the_operators_contract() -> None:
         "sessions": 0,
         "capacity": 2,
         "load": 0.0,
+        "loads": {"calls": 0.0, "cpu": 0.25, "memory": 0.5},
         "problem": {"reason": "LiveKitUnreachable", "message": "Cannot reach LiveKit"},
     }
-
-
-@given(
-    st.integers(1, 20),
-    st.lists(st.sampled_from(["request", "run", "fail", "end"]), max_size=80),
-)
-def test_requests_are_accepted_up_to_the_capacity_and_never_beyond(capacity: int, events: list[str]) -> None:
-    """Against the plainest model: a call takes one place from acceptance to its end."""
-    admission = Admission(capacity)
-    pending: list[str] = []
-    running: list[str] = []
-    for number, event in enumerate(events):
-        if event == "request":
-            free = len(pending) + len(running) < capacity
-            assert admission.admit(str(number), running) is free
-            if free:
-                pending.append(str(number))
-        elif event == "run" and pending:
-            running.append(pending[0])  # for a moment it is both: it still counts once
-            assert admission.sessions(running) == len(pending) + len(running) - 1
-            admission.settle(pending.pop(0))
-        elif event == "fail" and pending:
-            admission.settle(pending.pop())
-        elif event == "end" and running:
-            running.pop()
-        assert admission.sessions(running) == len(pending) + len(running) <= capacity
-
-
-@pytest.mark.parametrize("state", ["cordoned", "draining", "broken"])
-def test_a_worker_that_is_put_aside_refuses_calls_and_keeps_its_own(state: str) -> None:
-    admission = Admission(4)
-    assert admission.admit("one", [])
-    setattr(admission, state, True)
-    assert not admission.admit("two", [])
-    assert admission.refusal == state
-    assert (admission.load([]), admission.sessions([])) == (1.0, 1)
-
-
-def test_a_full_worker_reports_the_load_that_keeps_calls_away() -> None:
-    admission = Admission(2)
-    assert [admission.load(running) for running in ([], ["a"], ["a", "b"])] == [0.0, 0.5, 1.0]
-    assert admission.refusal == "full"
 
 
 def test_annotations_are_read_in_the_downward_apis_format() -> None:
@@ -147,13 +106,14 @@ def test_annotations_are_read_in_the_downward_apis_format() -> None:
     ("content", "expected"),
     [
         ('voiceagent.dev/cordoned="true"', True),
-        ('voiceagent.dev/cordoned="2026-11-23T20:00:00Z"', True),
+        ('voiceagent.dev/cordoned="9999-12-31T23:59:59Z"', True),
+        ('voiceagent.dev/cordoned="2026-11-23T20:00:00Z"', False),
         ('voiceagent.dev/cordoned="false"', False),
         ('other="true"', False),
         ("", False),
         (None, None),
     ],
-    ids=["true", "since", "false", "other", "empty", "no-file"],
+    ids=["true", "lease", "expired-lease", "false", "other", "empty", "no-file"],
 )
 def test_the_cordon_is_read_from_the_pods_annotations(
     tmp_path: Any, content: str | None, expected: bool | None
@@ -161,6 +121,24 @@ def test_the_cordon_is_read_from_the_pods_annotations(
     if content is not None:
         (tmp_path / "annotations").write_text(content)
     assert podinfo.is_cordoned(tmp_path) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-11-24T10:00:01Z", True),
+        ("2026-11-24T10:00:00Z", False),
+        ("2026-11-24T10:00:01", True),
+        ("2026-11-24T12:00:01.5+02:00", True),
+        ("2026-11-24T11:59:59+02:00", False),
+        ("True", True),
+        ("yes", True),
+        ("False", False),
+        ("", False),
+    ],
+)
+def test_a_cordon_with_a_time_is_a_lease_that_ends_by_itself(value: str, expected: bool) -> None:
+    assert podinfo.holds(value, datetime(2026, 11, 24, 10, tzinfo=UTC)) is expected
 
 
 def test_an_observation_is_counted_under_its_label() -> None:
@@ -237,8 +215,9 @@ def handshake(status: int) -> aiohttp.WSServerHandshakeError:
         (handshake(404), Reason.LIVEKIT_UNREACHABLE, "HTTP 404"),
         (ConnectionResetError(), Reason.LIVEKIT_UNREACHABLE, "is it running?"),
         (socket.gaierror(), Reason.LIVEKIT_UNREACHABLE, "is it running?"),
+        (TimeoutError(), Reason.LIVEKIT_UNREACHABLE, "does not answer"),
     ],
-    ids=["401", "404", "reset", "other"],
+    ids=["401", "404", "reset", "other", "silent"],
 )
 def test_a_failed_connection_is_said_in_a_sentence_with_the_address(
     cause: BaseException, reason: Reason, words: str

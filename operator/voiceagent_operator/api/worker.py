@@ -77,6 +77,27 @@ class Worker(Model):
         "Default: 3.",
         examples=[2],
     )
+    call_memory_limit: (
+        Annotated[
+            str,
+            Field(
+                max_length=16,
+                pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$",
+                json_schema_extra=rules(
+                    rule(
+                        "self == '0' || quantity(self).compareTo(quantity('100Mi')) >= 0",
+                        "must be 0 or at least 100Mi: a call takes some 70Mi",
+                    )
+                ),
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Memory of its own at which a call is ended so that it does not take the worker's other calls "
+        "along; its caller gets a new agent. A call takes some 70Mi. At least 100Mi. Default: 0, no limit.",
+        examples=["512Mi"],
+    )
     drain_timeout: Annotated[str, DurationBetween("1s", "24h")] | None = Field(
         None,
         description="How long a worker that must stop waits for its calls to end, from 1s to 24h. The pod's grace "

@@ -44,6 +44,8 @@ def environment(agent: VoiceAgent) -> list[dict[str, str]]:
     }
     if spec.livekit and spec.livekit.url:
         values["LIVEKIT_URL"] = spec.livekit.url
+    if worker.call_memory_limit:
+        values["VOICEAGENT_CALL_MEMORY_LIMIT"] = worker.call_memory_limit
     values |= _telemetry(agent)
     return [{"name": name, "value": value} for name, value in sorted(values.items())]
 

@@ -9,14 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-OUTCOMES = ("completed", "transferred", "caller_lost", "too_long", "away", "error", "shutdown", "crashed")
+OUTCOMES = (
+    "completed",
+    "transferred",
+    "caller_lost",
+    "too_long",
+    "away",
+    "error",
+    "shutdown",
+    "removed",
+    "killed",
+    "crashed",
+)
 CULPRITS = ("stt", "llm", "tts", "other")
 TURN_STAGES = ("end_of_turn", "transcription", "llm_ttft", "tts_ttfb", "e2e")
 PROVIDER_STAGES = ("stt", "llm", "tts")
 TOKEN_KINDS = ("input", "input_cached", "output")
 AUDIO_STAGES = ("stt", "tts")
 PLATFORM_RESULTS = ("ok", "not_modified", "none", "failed", "invalid")
-REFUSALS = ("full", "cordoned", "draining", "broken")
+REFUSALS = ("full", "cpu", "memory", "cordoned", "draining", "broken")
+RECOVERIES = ("answered", "hung_up", "given_up", "failed")
 TOOL_RESULTS = ("ok", "error")
 MCP_RESULTS = ("ok", "failed")
 
@@ -72,6 +84,19 @@ CATALOG = (
         "gauge", "voiceagent_capacity", "Most calls at once.", "sum(voiceagent_live_calls) / sum(voiceagent_capacity)"
     ),
     Metric("gauge", "voiceagent_load", "What LiveKit is told: 1 takes no more calls.", "max(voiceagent_load)"),
+    Metric("gauge", "voiceagent_load_calls", "Calls as a share of the capacity.", "avg(voiceagent_load_calls)"),
+    Metric(
+        "gauge",
+        "voiceagent_load_cpu",
+        "CPU time as a share of what calls may fill; at 1 no new call is taken.",
+        "max(voiceagent_load_cpu)",
+    ),
+    Metric(
+        "gauge",
+        "voiceagent_load_memory",
+        "Memory as a share of what calls may fill; at 1 no new call is taken.",
+        "max(voiceagent_load_memory)",
+    ),
     Metric("gauge", "voiceagent_registered", "1 while registered with LiveKit.", "count(voiceagent_registered == 0)"),
     Metric("gauge", "voiceagent_ready", "1 while /ready answers 200.", "count(voiceagent_ready == 0)"),
     Metric("gauge", "voiceagent_cordoned", "1 while the operator keeps new calls away.", "sum(voiceagent_cordoned)"),
@@ -85,6 +110,13 @@ CATALOG = (
         ("stage", CULPRITS),
     ),
     _counter("voiceagent_calls_refused", "Requests refused, by reason.", "call_refused", ("reason", REFUSALS)),
+    _counter(
+        "voiceagent_call_recoveries",
+        "Callers whose call's process died, by what became of them: a new agent came, they hung up, the process had died "
+        "too often, LiveKit could not be asked.",
+        "call_recovery",
+        ("result", RECOVERIES),
+    ),
     _histogram("voiceagent_call_seconds", "Length of calls.", "call_seconds", buckets=_CALL_SECONDS),
     _histogram("voiceagent_dispatch_seconds", "From LiveKit's request to the running job.", "dispatch"),
     _histogram("voiceagent_greeting_seconds", "From the session's start to the agent's first speech.", "greeting"),

@@ -71,6 +71,7 @@ class RunningWorker:
                 env=self.environment,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # a process group of its own, so that a test can signal the whole of it
             )
 
     def output(self) -> str:

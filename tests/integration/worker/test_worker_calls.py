@@ -1,7 +1,9 @@
 """Calls through a real LiveKit server: greeting, hang-up, drain, capacity and cordon."""
 
 import asyncio
+import os
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,13 @@ async def test_a_call_outlives_sigterm_until_the_caller_hangs_up(run: Any, vendo
         await worker.ready()
         line = await dial("drained")
         await line.hears_the_agent()
-        worker.process.send_signal(signal.SIGTERM)
+        os.killpg(worker.process.pid, signal.SIGTERM)  # all of its processes, as Ctrl-C and supervisors do
 
         async def draining() -> bool:
             return bool((await worker.status())["draining"])
 
         await worker.until(draining, "the drain")
-        worker.process.send_signal(signal.SIGTERM)  # the SDK's own program would end the call here
+        os.killpg(worker.process.pid, signal.SIGTERM)  # the SDK's own program would end the call here
         with pytest.raises(TimeoutError):
             await worker.exit_status(timeout=3)
         assert (await worker.status())["sessions"] == 1
@@ -79,7 +81,7 @@ async def test_a_burst_fills_the_worker_exactly(run: Any, vendors: dict[str, str
         await worker.sessions_become(0)
 
 
-async def test_a_cordoned_worker_keeps_its_call_and_takes_no_other_until_it_is_uncordoned(
+async def test_a_cordoned_worker_keeps_its_call_and_takes_no_other_until_the_lease_ends(
     run: Any, vendors: dict[str, str], dial: Any, tmp_path: Path
 ) -> None:
     annotations = tmp_path / "podinfo" / "annotations"
@@ -89,7 +91,7 @@ async def test_a_cordoned_worker_keeps_its_call_and_takes_no_other_until_it_is_u
         await worker.ready()
         kept = await dial("kept")
         await kept.hears_the_agent()
-        annotations.write_text('voiceagent.dev/cordoned="true"\n')
+        annotations.write_text(f'voiceagent.dev/cordoned="{datetime.now(UTC) + timedelta(seconds=8):%FT%TZ}"\n')
 
         async def cordoned() -> bool:
             return bool((await worker.status())["cordoned"])
@@ -102,9 +104,8 @@ async def test_a_cordoned_worker_keeps_its_call_and_takes_no_other_until_it_is_u
         await worker.until(refused, "the refusal")
         assert (late.agents, kept.agents) == (0, 1)
         assert (await worker.get("/ready"))[0] == 200
-        annotations.write_text('voiceagent.dev/cordoned="false"\n')
 
-        async def welcome() -> bool:  # LiveKit hears of it with the worker's next report
+        async def welcome() -> bool:  # nobody renews the lease; LiveKit hears of it with the worker's next report
             line = await dial(f"next-{len(waiting)}")
             waiting.append(line)
             await asyncio.wait([asyncio.ensure_future(line.heard.wait())], timeout=2)

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -119,29 +117,6 @@ async def test_a_rotated_livekit_key_is_used_for_the_next_connection_and_the_nex
             # The agent asks the server who is left, with the new key: with the old one it would only guess.
             await worker.metric_becomes('voiceagent_calls_ended_total{outcome="completed"}', 1)
             assert "cannot ask LiveKit" not in worker.output()
-
-
-async def test_a_killed_call_is_counted_and_the_drain_timeout_ends_the_last_one(
-    run: Any, vendors: dict[str, str], dial: Any
-) -> None:
-    async with run(vendors | {"VOICEAGENT_DRAIN_TIMEOUT": "2s"}) as worker:
-        await worker.ready()
-        idle = {process.pid for process in worker.job_processes()}
-        struck = await dial("struck")
-        await struck.hears_the_agent()
-        spared = await dial("spared")
-        await spared.hears_the_agent()
-        next(process for process in worker.job_processes() if process.pid in idle).kill()
-        await worker.metric_becomes('voiceagent_calls_ended_total{outcome="crashed"}', 1)
-        await worker.sessions_become(1)
-        assert await worker.metric('voiceagent_calls_ended_total{outcome="completed"}') == 0
-        assert spared.agents == 1
-        began = monotonic()
-        worker.process.send_signal(signal.SIGTERM)
-        assert await worker.exit_status() == 0
-        assert 2 <= monotonic() - began < 12
-        assert "calls are still live at the end of the drain; they end now" in worker.output()
-        assert '"outcome": "shutdown"' in worker.output()  # no scrape comes between this and the exit
 
 
 async def gone(line: Any) -> bool:
