@@ -14,11 +14,12 @@ import anyio
 from livekit.agents.utils import http_context
 from openai.resources.chat import AsyncChat
 from openai.resources.chat.completions import AsyncCompletions
+from openai.resources.models import AsyncModels
 
 from . import call, providers
 
-# `call` is what runs in a job process; the client would import the other two at the first answer.
-__all__ = ["AsyncChat", "AsyncCompletions", "call"]
+# `call` is what runs in a job process; the client would import the others when it is warmed and at the first answer.
+__all__ = ["AsyncChat", "AsyncCompletions", "AsyncModels", "call"]
 
 
 # A signal to the whole process group (Ctrl-C in a terminal, a supervisor that stops a service) is for the main process,

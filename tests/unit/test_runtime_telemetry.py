@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from voiceagent_runtime.capacity import Load
 from voiceagent_runtime.health import Snapshot
 from voiceagent_runtime.telemetry import channel
 from voiceagent_runtime.telemetry.catalog import CATALOG, Metric
@@ -29,6 +30,7 @@ SNAPSHOT = Snapshot(
     sessions=3,
     capacity=8,
     load=0.375,
+    loads=Load(0.375, 0.1, 0.2),
 )
 
 

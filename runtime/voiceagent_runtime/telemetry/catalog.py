@@ -112,8 +112,8 @@ CATALOG = (
     _counter("voiceagent_calls_refused", "Requests refused, by reason.", "call_refused", ("reason", REFUSALS)),
     _counter(
         "voiceagent_call_recoveries",
-        "Callers whose call's process died, by what became of them: a new agent came, they hung up, the process had died "
-        "too often, LiveKit could not be asked.",
+        "Callers whose call's process died, by what became of them: a new agent came, they hung up, too many agents "
+        "had died (`given_up`), LiveKit could not be asked (`failed`).",
         "call_recovery",
         ("result", RECOVERIES),
     ),

@@ -35,7 +35,9 @@ async def talk():
         providers.text_to_speech(config, secrets)
         context = llm.ChatContext.empty()
         context.add_message(role="user", content="What are your opening hours?")
-        async with providers.language_model(config, secrets).chat(chat_ctx=context) as stream:
+        model = providers.language_model(config, secrets)
+        await model._prewarm_impl()  # what the session does as it begins
+        async with model.chat(chat_ctx=context) as stream:
             return "".join([chunk.delta.content or "" async for chunk in stream if chunk.delta])
 
 answer = asyncio.run(talk())
