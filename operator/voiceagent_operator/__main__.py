@@ -1,4 +1,4 @@
-"""The composition root: settings, cluster, queue, HTTP server, watches; and their end in order."""
+"""The composition root: settings, cluster, queue, HTTP server, watches, leadership; and their end in order."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import logging
 import signal
 import sys
 from contextlib import AsyncExitStack, suppress
+from time import monotonic
 from typing import Any
 
 from . import __version__
-from .cluster import Cluster, ClusterError, NoClusterError, connect
-from .handlers import registry, watch
+from .api_server import ApiServer, ClusterError, NoClusterError, configure
+from .cluster import Cluster
+from .handlers import VoiceAgentWatch
 from .http_server import HttpServer
-from .logs import configure
+from .leader import Fence, Leader
+from .logs import configure as configure_logs
 from .metrics import Metrics
 from .reconcile import Reconciler
 from .settings import PREFIX, OperatorSettings, SettingsError, load_defaults, load_settings
+from .throttle import Throttle
 from .work_queue import WorkQueue
 from .workers import Workers
 
-RECONCILES_AT_ONCE = 8
+LEASE_SILENCE = 60.0
 logger = logging.getLogger("voiceagent_operator")
 
 
@@ -29,7 +33,7 @@ def main() -> int:
     try:
         settings = load_settings()
         defaults = load_defaults(settings.defaults_file)
-        configure(settings.log_level)
+        configure_logs(settings.log_level)
         return asyncio.run(_run(settings, defaults))
     except (SettingsError, NoClusterError) as error:
         print(error, file=sys.stderr)
@@ -38,94 +42,135 @@ def main() -> int:
 
 async def _run(settings: OperatorSettings, defaults: dict[str, Any]) -> int:
     stop = asyncio.Event()
-    _stop_on_signals(stop)
-    metrics, watching = Metrics(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        cluster = await connect(metrics)
-        stack.push_async_callback(cluster.close)
-        workers = Workers()
-        stack.push_async_callback(workers.close)
-        server = HttpServer(settings.port, metrics, lambda: _not_ready(watching, cluster))
+        operator = Operator(settings, defaults, ApiServer(await configure(), metrics := Metrics()), metrics)
+        stack.push_async_callback(operator.close)
         try:
-            await server.start()
+            await operator.server.start()
         except OSError as error:
             said = f"Port {settings.port} cannot be used ({error.strerror}); set {PREFIX}PORT to a free one."
             raise SettingsError(said) from None
-        stack.push_async_callback(server.stop)
-        if not await _served(cluster, settings, stop):
+        return await operator.run(stop)
+
+
+class Operator:
+    """All parts of one replica."""
+
+    def __init__(self, settings: OperatorSettings, defaults: dict[str, Any], api: ApiServer, metrics: Metrics) -> None:
+        self._settings = settings
+        self._fence = Fence(always_open=not settings.lease_namespace)
+        metrics.leading.set_function(lambda: self._fence.is_open)
+        self._queue = WorkQueue(metrics)
+        throttle = Throttle()
+        metrics.write_rate.set_function(lambda: throttle.rate)
+        self._cluster = Cluster(
+            api,
+            namespaces=settings.namespaces,
+            fence=self._fence,
+            throttle=throttle,
+            enqueue=self._queue.add,
+            metrics=metrics,
+        )
+        self._leader = Leader(
+            api,
+            self._fence,
+            metrics,
+            namespace=settings.lease_namespace,
+            name=settings.lease_name,
+            identity=settings.identity,
+        )
+        self._workers = Workers()
+        self._reconciler = Reconciler(
+            cluster=self._cluster, workers=self._workers, settings=settings, defaults=defaults, metrics=metrics
+        )
+        self._agents = VoiceAgentWatch(self._cluster.tell, self._cluster.access, settings.namespaces)
+        self.server = HttpServer(settings.port, metrics, dead=self._dead, not_ready=self._not_ready)
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Work until told to stop, and return 0; or 1 when a part ended by itself."""
+        told = asyncio.create_task(stop.wait())
+        served = asyncio.create_task(self._served())
+        await asyncio.wait({told, served}, return_when=asyncio.FIRST_COMPLETED)
+        served.cancel()
+        if stop.is_set():
             return 0
-        queue = WorkQueue(metrics.queue_depth)
-        reconciler = Reconciler(cluster=cluster, workers=workers, settings=settings, defaults=defaults, metrics=metrics)
         logger.info(
             "Watching VoiceAgents",
-            extra={"version": __version__, "namespaces": ",".join(settings.namespaces)},
+            extra={"version": __version__, "namespaces": ",".join(self._settings.namespaces)},
         )
-        watch_ends = asyncio.Event()
-        watches = asyncio.create_task(
-            watch(
-                handlers=registry(queue.add, cluster.access),
-                namespaces=settings.namespaces,
-                stop=watch_ends,
-                ready=watching,
-            )
-        )
-        work = asyncio.create_task(queue.run(reconciler.reconcile, RECONCILES_AT_ONCE))
-        try:
-            await _until_told(stop, watches, watching)
-        finally:
-            # Ours first: at its own end Kopf waits seconds for every task that began after it.
-            await server.stop()
-            await _cancel(work)
-            watch_ends.set()
-            await watches
-    return 0
+        self._agents.start()
+        parts = [asyncio.create_task(part) for part in (self._cluster.run(), self._lead())]
+        if self._settings.lease_namespace:
+            parts.append(asyncio.create_task(self._leader.run()))
+        done, _ = await asyncio.wait({told, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        for part in done - {told}:
+            logger.error("A part of the operator ended", exc_info=part.exception())
+        # What writes ends first, and then another replica may begin: in less time than a Lease lasts.
+        await self.server.stop()
+        for part in reversed(parts):
+            await _cancel(part)
+        if self._settings.lease_namespace:
+            await self._leader.release()
+        await self._agents.stop()
+        return 0 if stop.is_set() else 1
 
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.server.stop()
+        await self._workers.close()
+        await self._cluster.close()
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async def _lead(self) -> None:
+        """Work off the queue whenever this replica leads."""
+        await self._cluster.complete()
+        while True:
+            await self._fence.opened()
+            # Whatever failed may have failed for want of an API server.
+            self._queue.retry_now()
+            term = asyncio.create_task(self._queue.run(self._reconciler.reconcile, self._settings.reconciles_at_once))
+            ended = asyncio.create_task(self._fence.closed())
+            try:
+                await asyncio.wait({term, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if term.done():
+                    term.result()
+            finally:
+                ended.cancel()
+                await _cancel(term)
 
+    async def _served(self) -> None:
+        """Return when VoiceAgents can be listed."""
+        namespace = self._settings.namespaces[0] if self._settings.namespaces else None
+        while True:
+            try:
+                await self._cluster.list("VoiceAgent", namespace, limit=1)
+                return
+            except ClusterError as error:
+                logger.warning(
+                    "VoiceAgents cannot be listed yet; is the CustomResourceDefinition installed and may this account "
+                    "list them?",
+                    extra={"error": str(error)},
+                )
+            await asyncio.sleep(3)
 
-async def _until_told(stop: asyncio.Event, watches: asyncio.Task[None], watching: asyncio.Event) -> None:
-    """Return when a signal comes or the watches end by themselves."""
-    started, told = asyncio.create_task(watching.wait()), asyncio.create_task(stop.wait())
-    await asyncio.wait({started, told, watches}, return_when=asyncio.FIRST_COMPLETED)
-    # Kopf took the signals when it started; the order of the end is decided here.
-    _stop_on_signals(stop)
-    await asyncio.wait({told, watches}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (started, told):
-        task.cancel()
+    def _dead(self) -> str | None:
+        if self._agents.ready and not self._agents.alive:
+            return "the watch of VoiceAgents has ended"
+        return self._queue.stuck() or self._cluster.stuck()
 
-
-def _not_ready(watching: asyncio.Event, cluster: Cluster) -> str | None:
-    if not watching.is_set():
-        return "the watches have not started"
-    return None if cluster.reachable else "the API server does not answer"
-
-
-async def _served(cluster: Cluster, settings: OperatorSettings, stop: asyncio.Event) -> bool:
-    """Wait until VoiceAgents can be listed; return False when told to stop meanwhile."""
-    namespace = settings.namespaces[0] if settings.namespaces else None
-    while not stop.is_set():
-        try:
-            await cluster.list("VoiceAgent", namespace, limit=1)
-            return True
-        except ClusterError as error:
-            logger.warning(
-                "VoiceAgents cannot be listed yet; is the CustomResourceDefinition installed and may this "
-                "account "
-                "list them?",
-                extra={"error": str(error)},
-            )
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), timeout=3)
-    return False
+    def _not_ready(self) -> str | None:
+        if not self._agents.ready or not self._cluster.is_complete:
+            return "the watches have not started"
+        if self._settings.lease_namespace and monotonic() - self._leader.seen_at > LEASE_SILENCE:
+            return "the Lease cannot be read"
+        return None if self._cluster.reachable else "the API server does not answer"
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
     """End the work: every step of it can be taken again by the next process."""
     task.cancel()
-    with suppress(asyncio.CancelledError):
+    with suppress(asyncio.CancelledError, Exception):
         await task
 
 

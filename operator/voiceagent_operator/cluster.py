@@ -1,103 +1,135 @@
-"""Kubernetes: the only module that imports its client. Reads, server-side apply, status, and guarded deletes.
+"""Kubernetes as the rest of the operator sees it: reads from caches, writes behind a fence and a throttle.
 
-The client package brings configuration, credentials and TLS; requests go through its REST layer as plain
-objects, because its models would cost most of the operator's memory and time.
+`get` and `list` answer from what the watches told. What no cache holds is read from the API server: kinds that are not
+watched, and objects that are not there or not ours. The answer to a write goes into the cache at once. Objects from
+here are shared: never change one.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
-from urllib.parse import quote, urlencode
 
-import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import (
-    ConfigException,
-    load_incluster_config,
-    load_kube_config,
-)
-
-from .api.v1alpha1 import API_VERSION, PLURAL
+from .api.v1alpha1 import API_VERSION
+from .api_server import TIMEOUT, Access, ApiServer, ClusterBusyError, ClusterRefusedError
+from .cache import Cache, agent_of
+from .kinds import KINDS, Kind
+from .leader import Fence
 from .metrics import Metrics
 from .observation import Object
-from .resources.metadata import MANAGER
+from .resources.metadata import MANAGER, selector_text
+from .throttle import Throttle
+from .voice_agents import VoiceAgents
+from .waiting_line import Key, Priority
+from .watch import Watch
 
-TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
-_PLURALS = {
-    "ServiceAccount": "serviceaccounts",
-    "ConfigMap": "configmaps",
-    "Deployment": "deployments",
-    "VoiceAgent": PLURAL,
-    "Pod": "pods",
-}
-_APIS = {"Deployment": "apps/v1", "VoiceAgent": API_VERSION}
-
-
-class ClusterError(Exception):
-    """The API server could not be asked, or would not do it now: worth trying again."""
-
-
-class ClusterRefusedError(ClusterError):
-    """The API server understood and refused; the message is its own sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status, self.message = status, message
-
-
-class NoClusterError(Exception):
-    """There is no usable cluster configuration: a sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where the API server is and how to authenticate, read anew at each call since tokens rotate."""
-
-    server: str
-    token: str | None
-    ca_path: str | None
-    certificate_path: str | None
-    private_key_path: str | None
-    insecure: bool
+APPLY = {"fieldManager": MANAGER, "force": "true"}
+APPLY_TYPE = "application/apply-patch+yaml"
 
 
 class Cluster:
-    """One connection to the API server."""
+    """All that the operator reads and writes."""
 
-    def __init__(self, configuration: Configuration, metrics: Metrics) -> None:
-        configuration.client_session_kwargs = {"trust_env": False}
-        self._configuration, self._metrics = configuration, metrics
-        self._client = ApiClient(configuration)
-        self.reachable = True
+    def __init__(
+        self,
+        api: ApiServer,
+        *,
+        namespaces: tuple[str, ...],
+        fence: Fence,
+        throttle: Throttle,
+        enqueue: Callable[[Key, Priority], None],
+        metrics: Metrics,
+    ) -> None:
+        self._api, self._fence, self._throttle, self._enqueue = api, fence, throttle, enqueue
+        self._namespaces = namespaces
+        self._agents = VoiceAgents(enqueue)
+        self.tell = self._agents.tell
+        self._watches = {
+            (kind.name, scope): Watch(api, kind, scope, self._told, metrics)
+            for kind in KINDS.values()
+            if kind.watched
+            for scope in self._scopes(kind)
+        }
+        for name in {name for name, _ in self._watches}:
+            metrics.watch_age.labels(name).set_function(partial(self.age, (name,)))
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for watch in self._watches.values():
+                group.create_task(watch.run())
+
+    async def complete(self) -> None:
+        """Return when every cache has had its first list."""
+        for watch in self._watches.values():
+            await watch.complete.wait()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cache has had its first list."""
+        return all(watch.complete.is_set() for watch in self._watches.values())
+
+    @property
+    def reachable(self) -> bool:
         """Whether the API server answered the last request."""
+        return self._api.reachable
+
+    def age(self, kinds: Iterable[str] = ()) -> float:
+        """Return for how many seconds the caches may have missed something; 0 while all watches run."""
+        wanted = set(kinds)
+        return max(w.silent_for() for (name, _), w in self._watches.items() if not wanted or name in wanted)
+
+    def stuck(self) -> str | None:
+        """Say what is wrong when a watch stands still."""
+        return next(filter(None, (watch.stuck() for watch in self._watches.values())), None)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()  # type: ignore[no-untyped-call]
+        await self._api.close()
+
+    async def access(self) -> Access:
+        """Return the address and the credentials as they are now."""
+        return await self._api.access()
 
     async def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """Return an object, or None when there is none."""
-        return await self._request("GET", _path(kind, namespace, name), missing_is_none=True)
+        key = Key(namespace, name)
+        if kind == "VoiceAgent":
+            found = self._agents.get(key)
+        else:
+            cache = self._cache(kind, namespace)
+            found = cache.get(namespace, name) if cache is not None else None
+        if found is not None:
+            return found
+        try:
+            live = KINDS[kind].keep(await self._ask("GET", KINDS[kind].path(namespace, name)))
+        except ClusterRefusedError as error:
+            if error.status != 404:
+                raise
+            live = None
+        if kind == "VoiceAgent":
+            self._agents.confirm(live) if live is not None else self._agents.drop(key)
+        return live
 
     async def list(self, kind: str, namespace: str | None, selector: str = "", limit: int = 0) -> list[Object]:
         """Return the objects that carry the labels; `limit` > 0 takes only the first."""
+        row, agent = KINDS[kind], _agent_in(selector)
+        cache = self._cache(kind, namespace)
+        if cache is not None and namespace is not None and agent:
+            return cache.of_agent(namespace, agent)
         query: dict[str, str] = {"labelSelector": selector} if selector else {}
         if limit:
             query["limit"] = str(limit)
-        answer = await self._request("GET", _path(kind, namespace), query)
-        items: list[Object] = (answer or {}).get("items", [])
-        return items
+        answer = await self._ask("GET", row.path(namespace), query)
+        return [row.keep(each) for each in answer.get("items") or []]
 
     async def apply(self, resource: Object) -> Object:
         """Make an object what it should be and return it as it is; other writers' fields stay theirs."""
         meta = resource["metadata"]
-        path = _path(resource["kind"], meta["namespace"], meta["name"])
-        return await self._apply(path, resource)
+        path = KINDS[resource["kind"]].path(meta["namespace"], meta["name"])
+        return self._remember(resource["kind"], await self._write("PATCH", path, APPLY, resource, APPLY_TYPE))
 
     async def apply_status(self, voice_agent: Object, status: Mapping[str, Any]) -> None:
         """Write a VoiceAgent's status; the object itself is never written."""
@@ -105,109 +137,70 @@ class Cluster:
         # The uid makes the API server refuse when the name has gone to a new object meanwhile.
         identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
         body = {"apiVersion": API_VERSION, "kind": "VoiceAgent", "metadata": identity, "status": dict(status)}
-        await self._apply(_path("VoiceAgent", meta["namespace"], meta["name"]) + "/status", body)
+        path = KINDS["VoiceAgent"].path(meta["namespace"], meta["name"], "status")
+        self._remember("VoiceAgent", await self._write("PATCH", path, APPLY, body, APPLY_TYPE))
 
     async def delete(self, resource: Object, kind: str) -> None:
         """Delete an object if it still is the very one that was observed."""
         meta = resource["metadata"]
-        conditions = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
-        await self._request(
-            "DELETE",
-            _path(kind, meta["namespace"], meta["name"]),
-            body={"preconditions": conditions},
-            missing_is_none=True,
-        )
+        body = {"preconditions": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}}
+        try:
+            await self._write("DELETE", KINDS[kind].path(meta["namespace"], meta["name"]), body=body)
+        except ClusterRefusedError as error:
+            if error.status != 404:
+                raise
 
-    async def access(self) -> Access:
-        """Return the address and the credentials as they are now."""
-        configuration = self._configuration
-        key = await configuration.get_api_key_with_prefix("BearerToken")
-        return Access(
-            server=configuration.host,
-            token=key.split(" ", 1)[-1].strip() if key else None,
-            ca_path=configuration.ssl_ca_cert,
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-            insecure=not configuration.verify_ssl,
-        )
+    def _told(self, kind: str, thing: Object, gone: bool) -> None:
+        """Put the VoiceAgents that an object concerns on the queue."""
+        if kind == "Node":
+            pods = (pod for (name, _), watch in self._watches.items() if name == "Pod" for pod in watch.cache)
+            for pod in pods:
+                if pod["spec"].get("nodeName") == thing["metadata"]["name"]:
+                    self._enqueue(Key(pod["metadata"]["namespace"], agent_of(pod)), Priority.EVENT)
+        elif agent := agent_of(thing):
+            key = Key(thing["metadata"]["namespace"], agent)
+            if gone:
+                # Perhaps with its VoiceAgent, whose own end nobody may have told.
+                self._agents.doubt(key)
+            self._enqueue(key, Priority.EVENT)
 
-    async def _apply(self, path: str, body: Object) -> Object:
-        query = {"fieldManager": MANAGER, "force": "true"}
-        answer = await self._request("PATCH", path, query, body, content_type="application/apply-patch+yaml")
-        if answer is None:
-            raise ClusterError("the API server gave no answer to an apply")
-        return answer
+    def _scopes(self, kind: Kind) -> tuple[str | None, ...]:
+        return self._namespaces if kind.namespaced and self._namespaces else (None,)
 
-    async def _request(
+    def _cache(self, kind: str, namespace: str | None) -> Cache | None:
+        """Return the cache that holds a kind's objects, once it holds all of them."""
+        scope = namespace if KINDS[kind].namespaced and self._namespaces else None
+        watch = self._watches.get((kind, scope))
+        return watch.cache if watch is not None and watch.complete.is_set() else None
+
+    def _remember(self, kind: str, answer: Object) -> Object:
+        kept = KINDS[kind].keep(answer)
+        cache = self._agents.cache if kind == "VoiceAgent" else self._cache(kind, kept["metadata"].get("namespace"))
+        if cache is not None:
+            cache.put_answer(kept)
+        return kept
+
+    async def _write(
         self,
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        *,
         content_type: str = "application/json",
-        missing_is_none: bool = False,
-    ) -> Object | None:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        auth = (await self._configuration.auth_settings()).get("BearerToken")
-        if auth and auth["value"]:
-            headers["authorization"] = auth["value"]
-        url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
-        code = "error"
+    ) -> Object:
+        await self._throttle.turn()
+        in_time = min(TIMEOUT, self._fence.check())
+        return await self._ask(method, path, query, body=body, content_type=content_type, timeout=in_time)
+
+    async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, **how: Any) -> Object:
         try:
-            response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=TIMEOUT
-            )
-            raw = await response.read()
-            code = str(response.status)
-            self.reachable = response.status < 500
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.reachable = False
-            raise ClusterError(f"the API server cannot be reached: {type(error).__name__}") from error
-        finally:
-            self._metrics.api_requests.labels(method, code).inc()
-        if response.status == 404 and missing_is_none:
-            return None
-        return _answer(response.status, raw)
+            return await self._api.request(method, path, query, **how)
+        except ClusterBusyError as busy:
+            self._throttle.slow_down(busy.retry_after)
+            raise
 
 
-def _answer(status: int, raw: bytes) -> Object:
-    try:
-        answer = json.loads(raw)
-    except ValueError:
-        answer = {}
-    if status < 300:
-        return dict(answer)
-    message = str(answer.get("message", "no reason given")) if isinstance(answer, dict) else "no reason given"
-    if status in (400, 403, 404, 405, 413, 422):
-        raise ClusterRefusedError(status, message)
-    raise ClusterError(f"the API server answered {status}")
-
-
-def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
-    api = _APIS.get(kind, "v1")
-    parts = [f"/apis/{api}" if "/" in api else f"/api/{api}"]
-    if namespace is not None:
-        parts.append(f"namespaces/{quote(namespace, safe='')}")
-    parts.append(_PLURALS[kind])
-    if name is not None:
-        parts.append(quote(name, safe=""))
-    return "/".join(parts)
-
-
-async def connect(metrics: Metrics) -> Cluster:
-    """Connect as the pod's service account, or by kubeconfig; raise NoClusterError where neither works."""
-    configuration = Configuration()
-    try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ:
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        else:
-            path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-            await load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=path, client_configuration=configuration
-            )
-    except (ConfigException, OSError) as error:
-        raise NoClusterError(
-            f"No cluster to work on: {error} Run in a pod, or set KUBECONFIG to a kubeconfig file."
-        ) from None
-    return Cluster(configuration, metrics)
+def _agent_in(selector: str) -> str:
+    """Return the agent's name when the selector is that of one agent's objects."""
+    name = selector.rpartition("=")[2]
+    return name if name and selector == selector_text(name) else ""

@@ -9,12 +9,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .metrics import Metrics
 
+Check = Callable[[], str | None]
+
 
 class HttpServer:
-    """Answers as long as the event loop runs; `not_ready` says why no work is being done."""
+    """Answers as long as the event loop runs; `dead` says why only a restart helps, `not_ready` what is amiss."""
 
-    def __init__(self, port: int, metrics: Metrics, not_ready: Callable[[], str | None]) -> None:
-        self._port, self._metrics, self._not_ready = port, metrics, not_ready
+    def __init__(self, port: int, metrics: Metrics, *, dead: Check, not_ready: Check) -> None:
+        self._port, self._metrics = port, metrics
+        self._dead, self._not_ready = dead, not_ready
         application = web.Application()
         application.add_routes(
             [
@@ -35,12 +38,15 @@ class HttpServer:
         await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _verdict(self._dead())
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        reason = self._not_ready()
-        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+        return _verdict(self._dead() or self._not_ready())
 
     async def _prometheus(self, _: web.Request) -> web.Response:
         body = generate_latest(self._metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _verdict(reason: str | None) -> web.Response:
+    return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)

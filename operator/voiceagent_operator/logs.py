@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_context: ContextVar[dict[str, str]] = ContextVar("reconcile", default={})  # noqa: B039 (never changed in place)
+
+
+@contextmanager
+def reconcile_context(key: str) -> Iterator[None]:
+    """Give every line logged inside the VoiceAgent's key and an id of this reconcile."""
+    token = _context.set({"key": key, "reconcile": secrets.token_hex(4)})
+    try:
+        yield
+    finally:
+        _context.reset(token)
 
 
 class JsonFormatter(logging.Formatter):
@@ -20,6 +36,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **_context.get(),
         }
         line |= {
             key: value

@@ -37,5 +37,44 @@ class Metrics:
             ["verb", "code"],
             registry=self.registry,
         )
+        self.queue_age = Gauge(
+            "voiceagent_operator_queue_oldest_seconds",
+            "For how long the oldest VoiceAgent has waited for a reconcile.",
+            registry=self.registry,
+        )
+        self.api_seconds = Histogram(
+            "voiceagent_operator_api_request_duration_seconds",
+            "Time that the API server takes to answer, by verb.",
+            ["verb"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+            registry=self.registry,
+        )
+        self.write_rate = Gauge(
+            "voiceagent_operator_write_rate_limit",
+            "Writes a second that the operator allows itself; lower after the API server asked for it.",
+            registry=self.registry,
+        )
+        self.watch_age = Gauge(
+            "voiceagent_operator_watch_silence_seconds",
+            "For how long the cache of a kind may have missed something; 0 while its watch runs.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.watch_restarts = Counter(
+            "voiceagent_operator_watch_restarts",
+            "Watches that began anew with a list, by kind.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.leading = Gauge(
+            "voiceagent_operator_leader",
+            "1 on the replica that writes.",
+            registry=self.registry,
+        )
+        self.terms = Counter(
+            "voiceagent_operator_leader_terms",
+            "How often this replica began to lead.",
+            registry=self.registry,
+        )
         info = Info("voiceagent_operator_build", "The operator's version.", registry=self.registry)
         info.info({"version": __version__})

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from .api.v1alpha1 import VoiceAgent
-from .cluster import Cluster, ClusterRefusedError
+from .api_server import ClusterRefusedError
+from .cluster import Cluster
 from .diagnosis import Diagnosis, Reason, refusal
 from .layering import effective
 from .metrics import Metrics
@@ -22,7 +23,7 @@ from .resources.metadata import selector_text
 from .sentences import first_problem
 from .settings import OperatorSettings
 from .status import Status, invalid, report
-from .work_queue import Key
+from .waiting_line import Key
 from .workers import Workers
 
 logger = logging.getLogger(__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +37,12 @@ class OperatorSettings(BaseSettings):
     defaults_file: Path = Path("/etc/voiceagent-operator/defaults.yaml")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     port: int = Field(8080, ge=0, le=65535)
+    reconciles_at_once: int = Field(16, ge=1, le=256)
+    lease_namespace: str = Field("", pattern=f"^$|{DNS_SUBDOMAIN_PATTERN}", max_length=63)
+    """Where the replicas keep the Lease that says who writes; empty: there is only this one, and it writes."""
+    lease_name: str = Field("voiceagent-operator", pattern=DNS_SUBDOMAIN_PATTERN, max_length=63)
+    identity: str = Field(default_factory=lambda: f"{socket.gethostname()}-{secrets.token_hex(3)}", min_length=1)
+    """This replica's name on the Lease: its pod's, so that a container that restarts need not wait for itself."""
 
     @field_validator("namespaces", mode="before")
     @classmethod

@@ -1,0 +1,151 @@
+"""Lists and watches the objects of one kind into a cache, for ever.
+
+A list replaces the cache's content, so what was deleted while nobody watched goes too. No failure ends a watch: it
+begins anew after a while, and `silent_for` tells how old the knowledge is meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from time import monotonic
+
+from .api_server import ApiServer, ClusterBusyError, ClusterError, ClusterRefusedError, GoneError
+from .cache import Cache
+from .kinds import Kind
+from .metrics import Metrics
+from .observation import Object
+
+logger = logging.getLogger(__name__)
+
+PAGE = 500
+SILENCE = 75.0
+"""The API server sends a bookmark each minute: a watch that says nothing for longer is broken."""
+SHORTEST_WATCH = 1.0
+LONGEST_WATCH = 480
+LONGEST_PAUSE = 30.0
+STUCK_AFTER = 300.0
+
+Told = Callable[[str, Object, bool], None]
+"""Is told the kind, an object that changed, and whether it is gone."""
+
+
+class Watch:
+    """One kind in one namespace, or in all."""
+
+    def __init__(
+        self,
+        api: ApiServer,
+        kind: Kind,
+        namespace: str | None,
+        told: Told,
+        metrics: Metrics,
+    ) -> None:
+        self.kind, self._namespace, self.cache = kind, namespace, Cache()
+        self._api, self._told, self._metrics = api, told, metrics
+        self._heard_at: float | None = None
+        self._moved_at = monotonic()
+        self._connected = self._refused = False
+        self.complete = asyncio.Event()
+        """Set once the first list is in the cache, or it is known that this kind may not be seen."""
+
+    def silent_for(self) -> float:
+        """Return for how many seconds the cache may have missed something; 0 while the watch runs."""
+        if self._refused and self.kind.optional:
+            return 0.0
+        if self._heard_at is None:
+            return float("inf")
+        silent = monotonic() - self._heard_at
+        return 0.0 if self._connected and silent <= SILENCE else silent
+
+    def stuck(self) -> str | None:
+        """Say what is wrong when nothing has been tried for long, though every wait here is bounded."""
+        idle = monotonic() - self._moved_at
+        return f"the watch of {self.kind.plural} has stood still for {idle:.0f} s" if idle > STUCK_AFTER else None
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        pause = 0.5
+        while True:
+            self._moved_at = monotonic()
+            try:
+                version = await self._list()
+                pause = 0.5
+                while True:
+                    version = await self._follow(version)
+            except GoneError:
+                logger.info("The watch's version is too old; listing again", extra={"kind": self.kind.name})
+                wait = 0.1
+            except ClusterError as error:
+                self._failed(error)
+                wait = max(pause, error.retry_after) if isinstance(error, ClusterBusyError) else pause
+                pause = min(pause * 2, LONGEST_PAUSE)
+            finally:
+                self._connected = False
+            self._metrics.watch_restarts.labels(self.kind.name).inc()
+            await asyncio.sleep(wait * random.uniform(0.75, 1.25))
+
+    async def _list(self) -> int:
+        """Read all, in pages, and take them in at once; a page that has expired begins it again."""
+        query = {"limit": str(PAGE)} | self._selection()
+        found: list[Object] = []
+        while True:
+            answer = await self._api.request("GET", self.kind.path(self._namespace), query)
+            found += [self.kind.keep(each) for each in answer.get("items") or []]
+            following = answer["metadata"].get("continue")
+            if not following:
+                break
+            query["continue"] = following
+        listed = int(answer["metadata"]["resourceVersion"])
+        changed, gone = self.cache.replace(found, listed)
+        self._heard_at, self._refused = monotonic(), False
+        self.complete.set()
+        for each in changed:
+            self._told(self.kind.name, each, False)
+        for each in gone:
+            self._told(self.kind.name, each, True)
+        return listed
+
+    async def _follow(self, version: int) -> int:
+        """Take in events until the API server ends the watch; return the version to go on from."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": str(version),
+            "timeoutSeconds": str(random.randint(LONGEST_WATCH // 2, LONGEST_WATCH)),
+        } | self._selection()
+        began = monotonic()
+        async with self._api.watch(self.kind.path(self._namespace), query, SILENCE) as events:
+            self._connected, self._moved_at = True, monotonic()
+            async for event in events:
+                self._heard_at = self._moved_at = monotonic()
+                version = self._take(event, version)
+        if monotonic() - began < SHORTEST_WATCH:
+            raise ClusterError("the API server ended a watch as soon as it began")
+        return version
+
+    def _take(self, event: Object, version: int) -> int:
+        thing = event.get("object") or {}
+        if event.get("type") == "ERROR":
+            if thing.get("code") == 410:
+                raise GoneError("the API server answered 410")
+            raise ClusterError(f"a watch ended with {thing.get('code')}: {thing.get('message')}")
+        version = int(thing["metadata"]["resourceVersion"])
+        if event["type"] == "BOOKMARK":
+            return version
+        gone = event["type"] == "DELETED"
+        kept = self.kind.keep(thing)
+        if self.cache.remove(kept) if gone else self.cache.put(kept):
+            self._told(self.kind.name, kept, gone)
+        return version
+
+    def _selection(self) -> dict[str, str]:
+        return {"labelSelector": self.kind.selector} if self.kind.selector else {}
+
+    def _failed(self, error: ClusterError) -> None:
+        self._refused = isinstance(error, ClusterRefusedError)
+        if self._refused and self.kind.optional:
+            self.complete.set()
+        logger.warning("A watch failed; it begins anew", extra={"kind": self.kind.name, "error": str(error)})
