@@ -42,8 +42,8 @@ class ClusterBusyError(ClusterError):
         self.retry_after = retry_after
 
 
-class ConflictError(ClusterError):
-    """Somebody else wrote first."""
+class ClusterConflictError(ClusterError):
+    """What was to be written rests on an observation that is no longer true: look again."""
 
 
 class GoneError(ClusterError):
@@ -190,7 +190,7 @@ def _answer(status: int, raw: bytes, retry_after: str | None) -> Object:
     if status == 429:
         raise ClusterBusyError(float(retry_after) if (retry_after or "").isdigit() else 1.0)  # type: ignore[arg-type]
     if status == 409:
-        raise ConflictError(f"the API server answered 409: {message}")
+        raise ClusterConflictError(message)
     if status == 410:
         raise GoneError("the API server answered 410")
     if status in (400, 403, 404, 405, 413, 422):

@@ -13,7 +13,15 @@ from functools import partial
 from typing import Any
 
 from .api.v1alpha1 import API_VERSION
-from .api_server import TIMEOUT, Access, ApiServer, ClusterBusyError, ClusterRefusedError
+from .api_server import (
+    TIMEOUT,
+    Access,
+    ApiServer,
+    ClusterBusyError,
+    ClusterConflictError,
+    ClusterError,
+    ClusterRefusedError,
+)
 from .cache import Cache, agent_of
 from .kinds import KINDS, Kind
 from .leader import Fence
@@ -25,8 +33,12 @@ from .voice_agents import VoiceAgents
 from .waiting_line import Key, Priority
 from .watch import Watch
 
+__all__ = ["Cluster", "ClusterConflictError", "ClusterError", "ClusterRefusedError"]
+
 APPLY = {"fieldManager": MANAGER, "force": "true"}
 APPLY_TYPE = "application/apply-patch+yaml"
+MERGE = {"fieldManager": MANAGER}
+MERGE_TYPE = "application/merge-patch+json"
 
 
 class Cluster:
@@ -93,16 +105,13 @@ class Cluster:
         """Return the address and the credentials as they are now."""
         return await self._api.access()
 
-    async def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        """Return an object, or None when there is none."""
-        key = Key(namespace, name)
-        if kind == "VoiceAgent":
-            found = self._agents.get(key)
-        else:
-            cache = self._cache(kind, namespace)
-            found = cache.get(namespace, name) if cache is not None else None
-        if found is not None:
+    async def get(self, kind: str, namespace: str | None, name: str, *, fresh: bool = False) -> Object | None:
+        """Return an object, or None when there is none; `fresh` asks the API server whatever is known."""
+        if not fresh and (found := self._known(kind, namespace, name)) is not None:
             return found
+        watch = self._watch(kind, namespace)
+        if watch is not None and watch.refused and watch.kind.optional:
+            return None
         try:
             live = KINDS[kind].keep(await self._ask("GET", KINDS[kind].path(namespace, name)))
         except ClusterRefusedError as error:
@@ -110,14 +119,16 @@ class Cluster:
                 raise
             live = None
         if kind == "VoiceAgent":
-            self._agents.confirm(live) if live is not None else self._agents.drop(key)
+            self._agents.looked_up(Key(namespace or "", name), live)
         return live
 
-    async def list(self, kind: str, namespace: str | None, selector: str = "", limit: int = 0) -> list[Object]:
+    async def list(
+        self, kind: str, namespace: str | None, selector: str = "", limit: int = 0, *, fresh: bool = False
+    ) -> list[Object]:
         """Return the objects that carry the labels; `limit` > 0 takes only the first."""
         row, agent = KINDS[kind], _agent_in(selector)
-        cache = self._cache(kind, namespace)
-        if cache is not None and namespace is not None and agent:
+        cache = None if kind == "VoiceAgent" else self._cache(kind, namespace)
+        if cache is not None and namespace is not None and agent and not fresh:
             return cache.of_agent(namespace, agent)
         query: dict[str, str] = {"labelSelector": selector} if selector else {}
         if limit:
@@ -139,6 +150,25 @@ class Cluster:
         body = {"apiVersion": API_VERSION, "kind": "VoiceAgent", "metadata": identity, "status": dict(status)}
         path = KINDS["VoiceAgent"].path(meta["namespace"], meta["name"], "status")
         self._remember("VoiceAgent", await self._write("PATCH", path, APPLY, body, APPLY_TYPE))
+
+    async def mark(self, pod: Object, annotations: Mapping[str, str | None], labels: Mapping[str, str | None]) -> None:
+        """Change annotations and labels of a pod if it still exists; None takes one away."""
+        meta = pod["metadata"]
+        body = {"metadata": {"uid": meta["uid"], "annotations": dict(annotations), "labels": dict(labels)}}
+        path = KINDS["Pod"].path(meta["namespace"], meta["name"])
+        try:
+            self._remember("Pod", await self._write("PATCH", path, MERGE, body, MERGE_TYPE))
+        except ClusterRefusedError as error:
+            if error.status != 404:
+                raise
+
+    async def scale(self, deployment: Object, replicas: int, *, paused: bool) -> Object:
+        """Set a Deployment's number of pods if it still is the very one, in the very state, that was observed."""
+        meta = deployment["metadata"]
+        identity = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        body = {"metadata": identity, "spec": {"replicas": replicas, "paused": paused}}
+        path = KINDS["Deployment"].path(meta["namespace"], meta["name"])
+        return self._remember("Deployment", await self._write("PATCH", path, MERGE, body, MERGE_TYPE))
 
     async def delete(self, resource: Object, kind: str) -> None:
         """Delete an object if it still is the very one that was observed."""
@@ -167,15 +197,26 @@ class Cluster:
     def _scopes(self, kind: Kind) -> tuple[str | None, ...]:
         return self._namespaces if kind.namespaced and self._namespaces else (None,)
 
+    def _watch(self, kind: str, namespace: str | None) -> Watch | None:
+        scope = namespace if KINDS[kind].namespaced and self._namespaces else None
+        return self._watches.get((kind, scope))
+
     def _cache(self, kind: str, namespace: str | None) -> Cache | None:
         """Return the cache that holds a kind's objects, once it holds all of them."""
-        scope = namespace if KINDS[kind].namespaced and self._namespaces else None
-        watch = self._watches.get((kind, scope))
+        if kind == "VoiceAgent":
+            return self._agents.cache
+        watch = self._watch(kind, namespace)
         return watch.cache if watch is not None and watch.complete.is_set() else None
+
+    def _known(self, kind: str, namespace: str | None, name: str) -> Object | None:
+        if kind == "VoiceAgent":
+            return self._agents.get(Key(namespace or "", name))
+        cache = self._cache(kind, namespace)
+        return cache.get(namespace or "", name) if cache is not None else None
 
     def _remember(self, kind: str, answer: Object) -> Object:
         kept = KINDS[kind].keep(answer)
-        cache = self._agents.cache if kind == "VoiceAgent" else self._cache(kind, kept["metadata"].get("namespace"))
+        cache = self._cache(kind, kept["metadata"].get("namespace"))
         if cache is not None:
             cache.put_answer(kept)
         return kept

@@ -83,6 +83,7 @@ KINDS = {
     for kind in (
         Kind("VoiceAgent", PLURAL, API_VERSION, watched=False, selector=""),
         Kind("Deployment", "deployments", "apps/v1", kept=_deployment),
+        Kind("ReplicaSet", "replicasets", "apps/v1", watched=False),
         Kind("Pod", "pods", kept=_pod),
         Kind("ConfigMap", "configmaps"),
         Kind("ServiceAccount", "serviceaccounts"),

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 
-from .api_server import ApiServer, ClusterError, ClusterRefusedError, ConflictError
+from .api_server import ApiServer, ClusterConflictError, ClusterError, ClusterRefusedError
 from .kinds import KINDS
 from .lease import DURATION, RENEWED_FOR, RETRY, Move, Sight, decide, released, written
 from .metrics import Metrics
@@ -90,7 +90,7 @@ class Leader:
         while True:
             try:
                 await self._compete()
-            except ConflictError:
+            except ClusterConflictError:
                 await self._look_after_conflict()
             except ClusterError as error:
                 logger.warning("The Lease cannot be reached", extra={"lease": self._name, "error": str(error)})

@@ -11,8 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .api.v1alpha1 import VoiceAgent
-from .api_server import ClusterRefusedError
-from .cluster import Cluster
+from .cluster import Cluster, ClusterRefusedError
 from .diagnosis import Diagnosis, Reason, refusal
 from .layering import effective
 from .metrics import Metrics
@@ -23,7 +22,7 @@ from .resources.metadata import selector_text
 from .sentences import first_problem
 from .settings import OperatorSettings
 from .status import Status, invalid, report
-from .waiting_line import Key
+from .work_queue import Key
 from .workers import Workers
 
 logger = logging.getLogger(__name__)

@@ -59,10 +59,13 @@ class VoiceAgents:
         """Have it read anew."""
         self._confirmed.pop(key, None)
 
-    def drop(self, key: Key) -> None:
-        """It was looked for and is not there."""
-        self.doubt(key)
-        self.cache.drop(*key)
+    def looked_up(self, key: Key, found: Object | None) -> None:
+        """Take in what a read of it gave."""
+        if found is not None:
+            self.confirm(found)
+        else:
+            self.doubt(key)
+            self.cache.drop(*key)
 
 
 def _key(raw: Object) -> Key:

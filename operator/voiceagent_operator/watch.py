@@ -47,13 +47,13 @@ class Watch:
         self._api, self._told, self._metrics = api, told, metrics
         self._heard_at: float | None = None
         self._moved_at = monotonic()
-        self._connected = self._refused = False
+        self._connected = self.refused = False
         self.complete = asyncio.Event()
         """Set once the first list is in the cache, or it is known that this kind may not be seen."""
 
     def silent_for(self) -> float:
         """Return for how many seconds the cache may have missed something; 0 while the watch runs."""
-        if self._refused and self.kind.optional:
+        if self.refused and self.kind.optional:
             return 0.0
         if self._heard_at is None:
             return float("inf")
@@ -100,7 +100,7 @@ class Watch:
             query["continue"] = following
         listed = int(answer["metadata"]["resourceVersion"])
         changed, gone = self.cache.replace(found, listed)
-        self._heard_at, self._refused = monotonic(), False
+        self._heard_at, self.refused = monotonic(), False
         self.complete.set()
         for each in changed:
             self._told(self.kind.name, each, False)
@@ -145,7 +145,7 @@ class Watch:
         return {"labelSelector": self.kind.selector} if self.kind.selector else {}
 
     def _failed(self, error: ClusterError) -> None:
-        self._refused = isinstance(error, ClusterRefusedError)
-        if self._refused and self.kind.optional:
+        self.refused = isinstance(error, ClusterRefusedError)
+        if self.refused and self.kind.optional:
             self.complete.set()
         logger.warning("A watch failed; it begins anew", extra={"kind": self.kind.name, "error": str(error)})

@@ -18,6 +18,8 @@ from .logs import reconcile_context
 from .metrics import Metrics
 from .waiting_line import Key, Priority, WaitingLine
 
+__all__ = ["Handler", "Key", "Priority", "WorkQueue", "retry_delay", "share"]
+
 logger = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.25
