@@ -13,6 +13,7 @@ from typing import Any
 from . import __version__
 from .api_server import ApiServer, ClusterError, NoClusterError, configure
 from .cluster import Cluster
+from .events import Events
 from .handlers import VoiceAgentWatch
 from .http_server import HttpServer
 from .leader import Fence, Leader
@@ -81,6 +82,7 @@ class Operator:
             name=settings.lease_name,
             identity=settings.identity,
         )
+        self._events = Events(self._cluster, metrics, settings.identity)
         self._workers = Workers()
         self._reconciler = Reconciler(
             cluster=self._cluster, workers=self._workers, settings=settings, defaults=defaults, metrics=metrics
@@ -129,15 +131,18 @@ class Operator:
             await self._fence.opened()
             # Whatever failed may have failed for want of an API server.
             self._queue.retry_now()
-            term = asyncio.create_task(self._queue.run(self._reconciler.reconcile, self._settings.reconciles_at_once))
-            ended = asyncio.create_task(self._fence.closed())
+            at_once = self._settings.reconciles_at_once
+            term = [
+                asyncio.create_task(self._queue.run(self._reconciler.reconcile, at_once)),
+                asyncio.create_task(self._events.run()),
+                asyncio.create_task(self._fence.closed()),
+            ]
             try:
-                await asyncio.wait({term, ended}, return_when=asyncio.FIRST_COMPLETED)
-                if term.done():
-                    term.result()
+                done, _ = await asyncio.wait(term, return_when=asyncio.FIRST_COMPLETED)
+                done.pop().result()
             finally:
-                ended.cancel()
-                await _cancel(term)
+                for part in term:
+                    await _cancel(part)
 
     async def _served(self) -> None:
         """Return when VoiceAgents can be listed."""

@@ -140,7 +140,7 @@ class Cluster:
         """Make an object what it should be and return it as it is; other writers' fields stay theirs."""
         meta = resource["metadata"]
         path = KINDS[resource["kind"]].path(meta["namespace"], meta["name"])
-        return self._remember(resource["kind"], await self._write("PATCH", path, APPLY, resource, APPLY_TYPE))
+        return self._remember(resource["kind"], await self.write("PATCH", path, APPLY, resource, APPLY_TYPE))
 
     async def apply_status(self, voice_agent: Object, status: Mapping[str, Any]) -> None:
         """Write a VoiceAgent's status; the object itself is never written."""
@@ -149,7 +149,7 @@ class Cluster:
         identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
         body = {"apiVersion": API_VERSION, "kind": "VoiceAgent", "metadata": identity, "status": dict(status)}
         path = KINDS["VoiceAgent"].path(meta["namespace"], meta["name"], "status")
-        self._remember("VoiceAgent", await self._write("PATCH", path, APPLY, body, APPLY_TYPE))
+        self._remember("VoiceAgent", await self.write("PATCH", path, APPLY, body, APPLY_TYPE))
 
     async def mark(self, pod: Object, annotations: Mapping[str, str | None], labels: Mapping[str, str | None]) -> None:
         """Change annotations and labels of a pod if it still exists; None takes one away."""
@@ -157,7 +157,7 @@ class Cluster:
         body = {"metadata": {"uid": meta["uid"], "annotations": dict(annotations), "labels": dict(labels)}}
         path = KINDS["Pod"].path(meta["namespace"], meta["name"])
         try:
-            self._remember("Pod", await self._write("PATCH", path, MERGE, body, MERGE_TYPE))
+            self._remember("Pod", await self.write("PATCH", path, MERGE, body, MERGE_TYPE))
         except ClusterRefusedError as error:
             if error.status != 404:
                 raise
@@ -168,14 +168,14 @@ class Cluster:
         identity = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {"metadata": identity, "spec": {"replicas": replicas, "paused": paused}}
         path = KINDS["Deployment"].path(meta["namespace"], meta["name"])
-        return self._remember("Deployment", await self._write("PATCH", path, MERGE, body, MERGE_TYPE))
+        return self._remember("Deployment", await self.write("PATCH", path, MERGE, body, MERGE_TYPE))
 
     async def delete(self, resource: Object, kind: str) -> None:
         """Delete an object if it still is the very one that was observed."""
         meta = resource["metadata"]
         body = {"preconditions": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}}
         try:
-            await self._write("DELETE", KINDS[kind].path(meta["namespace"], meta["name"]), body=body)
+            await self.write("DELETE", KINDS[kind].path(meta["namespace"], meta["name"]), body=body)
         except ClusterRefusedError as error:
             if error.status != 404:
                 raise
@@ -221,7 +221,7 @@ class Cluster:
             cache.put_answer(kept)
         return kept
 
-    async def _write(
+    async def write(
         self,
         method: str,
         path: str,
@@ -229,6 +229,7 @@ class Cluster:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
+        """Send a write, if this replica leads; the only way to one."""
         await self._throttle.turn()
         in_time = min(TIMEOUT, self._fence.check())
         return await self._ask(method, path, query, body=body, content_type=content_type, timeout=in_time)

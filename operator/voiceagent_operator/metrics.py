@@ -66,6 +66,16 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self.events = Counter(
+            "voiceagent_operator_events",
+            "Events written, and counts of Events brought up to date.",
+            registry=self.registry,
+        )
+        self.events_dropped = Counter(
+            "voiceagent_operator_events_dropped",
+            "Events that were not written: too many of one VoiceAgent, or the API server would not have them.",
+            registry=self.registry,
+        )
         self.leading = Gauge(
             "voiceagent_operator_leader",
             "1 on the replica that writes.",

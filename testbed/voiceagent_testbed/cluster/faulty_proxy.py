@@ -12,8 +12,10 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -153,12 +155,14 @@ class FaultyProxy(Part):
         self._watches[end] = seen
 
         async def copy() -> None:
-            async for chunk in upstream.content.iter_any():
-                await response.write(chunk)
+            with suppress(aiohttp.ClientError, OSError):
+                async for chunk in upstream.content.iter_any():
+                    await response.write(chunk)
 
-        copying = asyncio.create_task(copy())
+        copying: asyncio.Future[None] = asyncio.create_task(copy())
+        either: list[asyncio.Future[Any]] = [copying, end]
         try:
-            await asyncio.wait({copying, end}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if end.done() and (last := end.result()):
                 await response.write(last)
         finally:
