@@ -22,6 +22,7 @@ from .metrics import Metrics
 from .reconcile import Reconciler
 from .settings import PREFIX, OperatorSettings, SettingsError, load_defaults, load_settings
 from .throttle import Throttle
+from .tracing import tracing
 from .work_queue import WorkQueue
 from .workers import Workers
 
@@ -63,7 +64,8 @@ class Operator:
         self._settings = settings
         self._fence = Fence(always_open=not settings.lease_namespace)
         metrics.leading.set_function(lambda: self._fence.is_open)
-        self._queue = WorkQueue(metrics)
+        self._tracing = tracing()
+        self._queue = WorkQueue(metrics, self._tracing)
         throttle = Throttle()
         metrics.write_rate.set_function(lambda: throttle.rate)
         self._cluster = Cluster(
@@ -73,6 +75,7 @@ class Operator:
             throttle=throttle,
             enqueue=self._queue.add,
             metrics=metrics,
+            tracing=self._tracing,
         )
         self._leader = Leader(
             api,
@@ -123,6 +126,7 @@ class Operator:
         await self.server.stop()
         await self._workers.close()
         await self._cluster.close()
+        await self._tracing.close()
 
     async def _lead(self) -> None:
         """Work off the queue whenever this replica leads."""

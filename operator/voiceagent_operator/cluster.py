@@ -29,6 +29,7 @@ from .metrics import Metrics
 from .observation import Object
 from .resources.metadata import MANAGER, selector_text
 from .throttle import Throttle
+from .tracing import Tracing
 from .voice_agents import VoiceAgents
 from .waiting_line import Key, Priority
 from .watch import Watch
@@ -53,7 +54,9 @@ class Cluster:
         throttle: Throttle,
         enqueue: Callable[[Key, Priority], None],
         metrics: Metrics,
+        tracing: Tracing,
     ) -> None:
+        self._tracing = tracing
         self._api, self._fence, self._throttle, self._enqueue = api, fence, throttle, enqueue
         self._namespaces = namespaces
         self._agents = VoiceAgents(enqueue)
@@ -236,7 +239,8 @@ class Cluster:
 
     async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, **how: Any) -> Object:
         try:
-            return await self._api.request(method, path, query, **how)
+            with self._tracing.span(method, {"http.request.method": method, "url.path": path}):
+                return await self._api.request(method, path, query, **how)
         except ClusterBusyError as busy:
             self._throttle.slow_down(busy.retry_after)
             raise

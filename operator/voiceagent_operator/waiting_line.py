@@ -52,8 +52,8 @@ class WaitingLine:
         self._since[key] = (since, priority)
         self._lines[priority].setdefault(key.namespace, {})[key] = None
 
-    def next(self, may_run: Callable[[str], bool]) -> Key | None:
-        """Take the key whose turn it is out of the line, among the namespaces that may run; None when there is none."""
+    def next(self, may_run: Callable[[str], bool]) -> tuple[Key, float] | None:
+        """Take out the key whose turn it is among the namespaces that may run; return it and since when it waited."""
         preferred = _TURNS[self._turn % len(_TURNS)]
         for priority in (preferred, *(each for each in Priority if each != preferred)):
             line = self._lines[priority]
@@ -63,8 +63,9 @@ class WaitingLine:
             self._turn += 1
             key = next(iter(line[namespace]))
             line.move_to_end(namespace)
+            since, _ = self._since[key]
             self._take_out(key, priority)
-            return key
+            return key, since
         return None
 
     def longest_wait(self, now: float) -> float:

@@ -16,6 +16,7 @@ from time import monotonic
 
 from .logs import reconcile_context
 from .metrics import Metrics
+from .tracing import Tracing
 from .waiting_line import Key, Priority, WaitingLine
 
 __all__ = ["Handler", "Key", "Priority", "WorkQueue", "retry_delay", "share"]
@@ -44,8 +45,8 @@ def share(workers: int) -> int:
 class WorkQueue:
     """Keys that wait, keys in work, and keys whose time has not come."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, tracing: Tracing) -> None:
+        self._tracing = tracing
         self._line = WaitingLine()
         self._in_work: dict[Key, float] = {}
         self._busy: Counter[str] = Counter()
@@ -92,11 +93,11 @@ class WorkQueue:
 
     async def _work(self, handler: Handler) -> None:
         while True:
-            key = await self._next()
+            key, waited = await self._next()
             delay: float | None = None
             try:
                 with reconcile_context("/".join(key)):
-                    delay = await self._handle(handler, key)
+                    delay = await self._handle(handler, key, waited)
             except asyncio.CancelledError:
                 # The term of office has ended, not the work: whoever leads next begins with it.
                 self._again.setdefault(key, Priority.EVENT)
@@ -104,10 +105,12 @@ class WorkQueue:
             finally:
                 self._done(key, delay)
 
-    async def _handle(self, handler: Handler, key: Key) -> float | None:
+    async def _handle(self, handler: Handler, key: Key, waited: float) -> float | None:
+        about = {"k8s.namespace.name": key.namespace, "voiceagent.name": key.name, "queue.wait_s": f"{waited:.3f}"}
         try:
-            async with asyncio.timeout(LONGEST_WORK):
-                again = await handler(key)
+            with self._tracing.span("reconcile", about):
+                async with asyncio.timeout(LONGEST_WORK):
+                    again = await handler(key)
         except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = retry_delay(failures, random.random())
@@ -119,13 +122,15 @@ class WorkQueue:
         self._failures.pop(key, None)
         return again.total_seconds() * random.uniform(0.9, 1.1) if again is not None else None
 
-    async def _next(self) -> Key:
-        while (key := self._line.next(self._may_run)) is None:
+    async def _next(self) -> tuple[Key, float]:
+        """Return a key and for how long it has waited."""
+        while (taken := self._line.next(self._may_run)) is None:
             self._arrived.clear()
             await self._arrived.wait()
-        self._in_work[key] = monotonic()
+        key, since = taken
+        self._in_work[key] = now = monotonic()
         self._busy[key.namespace] += 1
-        return key
+        return key, now - since
 
     def _may_run(self, namespace: str) -> bool:
         return self._busy[namespace] < self._share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from voiceagent_operator import work_queue
 from voiceagent_operator.metrics import Metrics
+from voiceagent_operator.tracing import NoTracing
 from voiceagent_operator.waiting_line import Key, Priority, WaitingLine
 from voiceagent_operator.work_queue import LONGEST_RETRY, WorkQueue, retry_delay, share
 
@@ -19,7 +21,7 @@ A, B = Key("one", "a"), Key("two", "b")
 
 @pytest.fixture
 def queue() -> WorkQueue:
-    return WorkQueue(Metrics())
+    return WorkQueue(Metrics(), NoTracing())
 
 
 async def test_many_askings_are_one_piece_of_work(queue: WorkQueue) -> None:
@@ -114,6 +116,11 @@ def test_retries_wait_longer_and_longer_up_to_a_limit(failures: int, chance: flo
     assert retry_delay(failures + 1, chance) >= retry_delay(failures, chance)
 
 
+def take(line: WaitingLine, may_run: Callable[[str], bool] = lambda _: True) -> Key | None:
+    taken = line.next(may_run)
+    return taken[0] if taken else None
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 30), st.sampled_from(Priority)), min_size=1),
     st.tuples(st.sampled_from("abcd"), st.integers(0, 30), st.sampled_from(Priority)),
@@ -127,7 +134,7 @@ def test_nobodys_flood_keeps_a_key_waiting_for_long(
     key = Key("mine", str(mine[1]))
     line.add(key, mine[2], 0.0)
     # Of seven turns at least one is its priority's, and its namespace is one of at most five that share it.
-    assert key in [line.next(lambda _: True) for _ in range(7 * 5)]
+    assert key in [take(line) for _ in range(7 * 5)]
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.sampled_from(Priority))), st.data())
@@ -140,11 +147,11 @@ def test_the_line_holds_each_key_once_and_loses_none(
         line.add(key, priority, 0.0)
         waiting.add(key)
         if data.draw(st.booleans()):
-            taken = line.next(lambda each: each == "a")
+            taken = take(line, lambda each: each == "a")
             assert (taken is None) == all(each.namespace != "a" for each in waiting)
             waiting.discard(taken or key) if taken else None
         assert len(line) == len(waiting)
-    while (taken := line.next(lambda _: True)) is not None:
+    while (taken := take(line)) is not None:
         waiting.remove(taken)
     assert not waiting
 
@@ -154,7 +161,7 @@ def test_a_change_overtakes_what_only_has_to_be_looked_at_again() -> None:
     for number in range(100):
         line.add(Key("one", str(number)), Priority.LATER, 0.0)
     line.add(Key("one", "7"), Priority.CHANGE, 5.0)
-    assert line.next(lambda _: True) == Key("one", "7")
+    assert take(line) == Key("one", "7")
     assert line.longest_wait(10.0) == 10.0
     assert len(line) == 99
 
