@@ -1,0 +1,373 @@
+"""The operator with many VoiceAgents on a real API server, beside a client that makes the same objects directly.
+
+Each size measures: making all agents and their objects, the same objects made by the client alone (the baseline), a
+restart of the operator, the effect of one change, and rest with every worker polled. Read the ratios; the control
+plane shares the machine with the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import ssl
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any
+
+import aiohttp
+import psutil
+import typer
+from aiohttp import web
+from rich.console import Console
+from rich.table import Table
+
+from voiceagent_testbed.cluster.control_plane import ControlPlane
+from voiceagent_testbed.ports import free_port
+from voiceagent_testbed.processes import Process
+
+CRD = Path(__file__).parents[1] / "crds" / "voiceagent.dev_voiceagents.yaml"
+WORKERS = "127.77.0.1"
+NAMESPACES = 20
+AT_ONCE = 16
+CHANGES = 40
+REST_SECONDS = 30.0
+AGENTS = "/apis/voiceagent.dev/v1alpha1/namespaces/{}/voiceagents"
+Figures = dict[str, float]
+
+
+class Client:
+    """A plain client of the API server."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        pki = plane.directory / "pki"
+        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        self._session = aiohttp.ClientSession(plane.url, connector=aiohttp.TCPConnector(ssl=context))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def ask(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> dict[str, Any]:
+        """Send one request; a failure is an exception with the API server's words."""
+        headers = {"Content-Type": kind}
+        async with self._session.request(method, path, data=json.dumps(body), headers=headers) as answer:
+            told: dict[str, Any] = await answer.json()
+            if not answer.ok:
+                raise RuntimeError(f"{method} {path}: {told.get('message')}")
+            return told
+
+    async def apply(self, path: str, thing: dict[str, Any]) -> None:
+        """Apply an object as its only manager."""
+        query = "?fieldManager=benchmark&force=true"
+        await self.ask("PATCH", f"{path}/{thing['metadata']['name']}{query}", thing, "application/apply-patch+yaml")
+
+
+async def every(things: Iterable[Any], work: Callable[[Any], Awaitable[Any]]) -> float:
+    """Do the work for each thing, several at once; return the seconds it took."""
+    waiting, began = list(things)[::-1], monotonic()
+
+    async def one() -> None:
+        while waiting:
+            await work(waiting.pop())
+
+    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+    return monotonic() - began
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A VoiceAgent of the benchmark."""
+
+    number: int
+
+    @property
+    def namespace(self) -> str:
+        """One of a few tenants."""
+        return f"tenant-{self.number % NAMESPACES}"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return f"agent-{self.number}"
+
+    def body(self, greeting: str) -> dict[str, Any]:
+        """The object."""
+        spec = {
+            "livekit": {"url": "ws://livekit.example.com"},
+            "instructions": "You answer the phone of a shop. Be brief, be kind, and tell the opening hours. " * 10,
+            "greeting": greeting,
+        }
+        meta = {"name": self.name, "namespace": self.namespace}
+        return {"apiVersion": "voiceagent.dev/v1alpha1", "kind": "VoiceAgent", "metadata": meta, "spec": spec}
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"{AGENTS.format(self.namespace)}/{self.name}"
+
+
+class Operator:
+    """The operator's process, its figures and its metrics."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.port = free_port()
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "OTEL"))}
+        env = kept | {
+            "KUBECONFIG": str(plane.kubeconfig),
+            "VOICEAGENT_OPERATOR_WORKER_IMAGE": "registry.example.com/worker:1",
+            "VOICEAGENT_OPERATOR_PORT": str(self.port),
+            "VOICEAGENT_OPERATOR_LOG_LEVEL": "WARNING",
+        }
+        self.process: Process = plane.process("operator", [sys.executable, "-m", "voiceagent_operator"], env=env)
+
+    def start(self) -> None:
+        """Start it."""
+        self.process.start()
+        assert self.process.identity
+        self.system = psutil.Process(self.process.identity.pid)
+
+    def cpu(self) -> float:
+        """CPU seconds used since the start."""
+        times = self.system.cpu_times()
+        return float(times.user + times.system)
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        return float(self.system.memory_info().rss) / 1e6
+
+    async def metric(self, name: str, label: str = "") -> float:
+        """Return a metric summed over its labels; 0 while the process does not answer."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.port}/metrics") as answer,
+            ):
+                text = await answer.text()
+        except aiohttp.ClientError:
+            return 0.0
+        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")) and label in line]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    async def writes(self) -> float:
+        """Return how many writes it has sent."""
+        return await self.metric("voiceagent_operator_api_requests_total", 'verb="P') + await self.metric(
+            "voiceagent_operator_api_requests_total", 'verb="DELETE"'
+        )
+
+    async def reads(self) -> float:
+        """Return how many reads it has sent."""
+        return await self.metric("voiceagent_operator_api_requests_total", 'verb="GET"')
+
+    async def settled(self, reconciles: int) -> None:
+        """Wait until so many reconciles have ended and none waits."""
+        while await self.metric("voiceagent_operator_reconciles_total") < reconciles or await self.metric(
+            "voiceagent_operator_queue_depth"
+        ):
+            await asyncio.sleep(0.2)
+
+
+class Bench:
+    """One control plane that the number of agents grows on."""
+
+    def __init__(self, plane: ControlPlane, client: Client) -> None:
+        self.client, self.operator = client, Operator(plane)
+        self.agents: list[Agent] = []
+
+    async def grow(self, size: int) -> Figures:
+        """Measure everything at a size."""
+        new = [Agent(number) for number in range(len(self.agents), size)]
+        self.agents += new
+        if not self.operator.process.alive:
+            self.operator.start()
+        figures = await self._make(new)
+        figures |= await self._baseline(new)
+        figures["objects a second, of the baseline's"] = (
+            figures["agents a second"] / figures["baseline agents a second"]
+        )
+        await self._serve(new)
+        figures |= await self._restart()
+        figures |= await self._change()
+        return figures | await self._rest()
+
+    async def _make(self, new: list[Agent]) -> Figures:
+        writes, cpu, began = await self.operator.writes(), self.operator.cpu(), monotonic()
+        await every(new, lambda agent: self.client.ask("POST", AGENTS.format(agent.namespace), agent.body("Hello")))
+        await every(new, self._reconciled)
+        took = monotonic() - began
+        return {
+            "agents a second": len(new) / took,
+            "writes an agent": (await self.operator.writes() - writes) / len(new),
+            "CPU an agent (ms)": 1000 * (self.operator.cpu() - cpu) / len(new),
+        }
+
+    async def _reconciled(self, agent: Agent) -> None:
+        while not await self._current(agent):
+            await asyncio.sleep(0.5)
+
+    async def _current(self, agent: Agent) -> bool:
+        found = await self.client.ask("GET", agent.path)
+        return bool(found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"])
+
+    async def _baseline(self, new: list[Agent]) -> Figures:
+        """Make the very objects that the operator made, and an agent's too, in another namespace."""
+        found = [await self._objects_of(agent) for agent in new[:: max(1, len(new) // 200)]]
+
+        async def make(things: list[tuple[str, dict[str, Any]]]) -> None:
+            for path, thing in things:
+                await self.client.apply(path, thing)
+
+        return {"baseline agents a second": len(found) / await every(found, make)}
+
+    async def _objects_of(self, agent: Agent) -> list[tuple[str, dict[str, Any]]]:
+        kinds = {"ServiceAccount": "api/v1/{}/serviceaccounts", "ConfigMap": "api/v1/{}/configmaps"}
+        kinds |= {"Deployment": "apis/apps/v1/{}/deployments", "VoiceAgent": AGENTS.format("{}")[1:]}
+        copies = []
+        selector = f"?labelSelector=voiceagent.dev%2Fagent%3D{agent.name}"
+        for kind, place in kinds.items():
+            path = "/" + place.replace("namespaces/{}", "{}").format(f"namespaces/{agent.namespace}")
+            if kind == "VoiceAgent":
+                things = [await self.client.ask("GET", agent.path)]
+            else:
+                things = (await self.client.ask("GET", path + selector))["items"]
+            for thing in things:
+                meta = {
+                    "name": thing["metadata"]["name"],
+                    "labels": thing["metadata"].get("labels", {}) | {"copy": "1"},
+                }
+                body = {key: thing[key] for key in ("spec", "data") if key in thing}
+                if kind == "Deployment":
+                    body["spec"]["replicas"] = 0
+                api = "/".join(path.split("/")[2:4]) if path.startswith("/apis") else "v1"
+                copies.append(
+                    (
+                        path.replace(agent.namespace, "baseline"),
+                        {"apiVersion": api, "kind": kind, "metadata": meta} | body,
+                    )
+                )
+        return [each for each in copies if each[1]["kind"] != "VoiceAgent"]
+
+    async def _serve(self, new: list[Agent]) -> None:
+        """Do what a node would: every pod runs and is ready, and its worker answers."""
+        names = {(agent.namespace, agent.name) for agent in new}
+        pods: list[dict[str, Any]] = []
+        while len(pods) < len(new):
+            await asyncio.sleep(1)
+            found = await self.client.ask("GET", "/api/v1/pods?labelSelector=voiceagent.dev%2Fagent")
+            owners = [
+                (p, (p["metadata"]["namespace"], p["metadata"]["labels"]["voiceagent.dev/agent"]))
+                for p in found["items"]
+            ]
+            pods = [pod for pod, owner in owners if owner in names]
+        container = {"name": "worker", "image": "w", "imageID": "", "ready": True, "restartCount": 0, "started": True}
+        container["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        status = {
+            "phase": "Running",
+            "podIP": WORKERS,
+            "podIPs": [{"ip": WORKERS}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [container],
+        }
+
+        async def run(pod: dict[str, Any]) -> None:
+            meta = pod["metadata"]
+            path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
+            await self.client.ask("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+        await every(pods, run)
+
+    async def _restart(self) -> Figures:
+        await self.operator.process.stop()
+        began = monotonic()
+        self.operator.start()
+        await self.operator.settled(len(self.agents))
+        return {
+            "start to all reconciled (s)": monotonic() - began,
+            "writes after a restart": await self.operator.writes(),
+            "CPU of a start (s)": self.operator.cpu(),
+        }
+
+    async def _change(self) -> Figures:
+        took = []
+        for number in range(CHANGES):
+            agent = random.choice(self.agents)
+            change = {"spec": {"replicas": 1 + number % 2, "suspend": False, "greeting": f"Hello {number}"}}
+            began = monotonic()
+            await self.client.ask("PATCH", agent.path, change, "application/merge-patch+json")
+            while not await self._current(agent):
+                await asyncio.sleep(0.005)
+            took.append(monotonic() - began)
+        took.sort()
+        return {
+            "one change, median (ms)": 1000 * took[len(took) // 2],
+            "one change, 99th percentile (ms)": 1000 * took[min(len(took) - 1, int(len(took) * 0.99))],
+        }
+
+    async def _rest(self) -> Figures:
+        await asyncio.sleep(10)
+        cpu, reads, writes = self.operator.cpu(), await self.operator.reads(), await self.operator.writes()
+        reconciles = await self.operator.metric("voiceagent_operator_reconciles_total")
+        await asyncio.sleep(REST_SECONDS)
+        return {
+            "at rest: CPU (cores)": (self.operator.cpu() - cpu) / REST_SECONDS,
+            "at rest: reconciles a second": (
+                await self.operator.metric("voiceagent_operator_reconciles_total") - reconciles
+            )
+            / REST_SECONDS,
+            "at rest: reads a second": (await self.operator.reads() - reads) / REST_SECONDS,
+            "at rest: writes a second": (await self.operator.writes() - writes) / REST_SECONDS,
+            "memory (MB)": self.operator.memory(),
+        }
+
+
+async def _status(_: web.Request) -> web.Response:
+    told = {"version": "1", "agentName": "", "registered": True, "ready": True, "cordoned": False, "draining": False}
+    return web.json_response(told | {"sessions": 0, "capacity": 4, "load": 0.0, "problem": None})
+
+
+async def run(sizes: list[int], out: Path | None, console: Console) -> None:
+    """Measure all sizes and print the table."""
+    application = web.Application()
+    application.router.add_get("/status", _status)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, WORKERS, 8081).start()
+    results: dict[int, Figures] = {}
+    with tempfile.TemporaryDirectory(prefix="many-agents-") as folder:
+        async with ControlPlane(directory=Path(folder)) as plane:
+            await plane.kubectl("apply", "-f", CRD)
+            client = Client(plane)
+            for name in (*(f"tenant-{number}" for number in range(NAMESPACES)), "baseline"):
+                await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+            bench = Bench(plane, client)
+            try:
+                for size in sizes:
+                    results[size] = await bench.grow(size)
+                    console.print(size, results[size])
+                    if out is not None:
+                        out.write_text(json.dumps(results, indent=1))
+            finally:
+                await client.close()
+    await runner.cleanup()
+    table = Table("", *(f"{size} agents" for size in sizes))
+    for name in results[sizes[0]]:
+        table.add_row(name, *(f"{results[size][name]:.4g}" for size in sizes))
+    console.print(table)
+
+
+def main(
+    sizes: Annotated[str, typer.Option(help="Numbers of VoiceAgents, rising.")] = "100,1000,5000",
+    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+) -> None:
+    """Measure the operator with many VoiceAgents."""
+    asyncio.run(run([int(size) for size in sizes.split(",")], out, Console()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
