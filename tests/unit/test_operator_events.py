@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceagent_operator.event_series import BUDGET, BUDGET_SECONDS, OVER_AFTER, WRITE_EVERY, EventSeries
+from voiceagent_operator.metrics import Metrics
 from voiceagent_operator.notices import Notice
 from voiceagent_operator.observation import Object
 
@@ -65,3 +67,10 @@ def test_one_voice_agents_flood_stays_within_its_budget_and_leaves_others_theirs
         series.due(now, WALL)
     assert written <= BUDGET + now / BUDGET_SECONDS
     assert series.record(agent("other"), STUCK, now, WALL)
+
+
+def test_every_metric_of_the_operator_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
+    for metric in Metrics().registry.collect():
+        name = metric.name + ("_total" if metric.type == "counter" else "")
+        assert f"`{name}`" in text or metric.type == "info", name
