@@ -26,7 +26,6 @@ from .observation import Object
 
 TIMEOUT = 20.0
 CONNECT_TIMEOUT = 5.0
-CONNECTIONS = 64
 BUFFER = 2 * 1024 * 1024  # an event, which is one line, may be twice as long
 
 
@@ -81,7 +80,8 @@ class ApiServer:
         self._configuration, self._metrics = configuration, metrics
         context = RESTClientObject(configuration).ssl_context
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context),
+            # No limit: watches hold connections for ever, and the queue bounds the rest.
+            connector=aiohttp.TCPConnector(limit=0, ssl=context),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=BUFFER,

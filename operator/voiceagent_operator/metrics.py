@@ -62,7 +62,7 @@ class Metrics:
         )
         self.watch_restarts = Counter(
             "voiceagent_operator_watch_restarts",
-            "Watches that began anew with a list, by kind.",
+            "Watches that broke or expired, by kind.",
             ["kind"],
             registry=self.registry,
         )
