@@ -61,27 +61,35 @@ def _type(field: Schema) -> str:
         return "quantity"
     if any("duration(" in each["rule"] for each in field.get("x-kubernetes-validations", [])):
         return "duration" if field["type"] == "string" else "object"
+    if "additionalProperties" in field:
+        return f"map of {_type(field['additionalProperties'])}"
     if field["type"] == "array":
         return f"list of {_type(field['items'])}"
     return str(field["type"])
 
 
 def _examples(model: type[BaseModel]) -> dict[str, Any]:
-    """Return by path the first example of each field that is not a group."""
+    """Return by path the first example of each field that is not a single group."""
     source = schema_of(model)
     found: dict[str, Any] = {}
 
     def walk(path: str, node: dict[str, Any]) -> None:
         for name, field in node.get("properties", {}).items():
             here = f"{path}.{name}"
-            reference = field.get("$ref") or next((c["$ref"] for c in field.get("anyOf", []) if "$ref" in c), None)
-            if reference:
-                walk(here, source["$defs"][reference.rsplit("/", 1)[-1]])
-            elif field.get("examples"):
+            shape = _shape(field)
+            group = _shape(shape["items"]) if shape.get("type") == "array" else shape
+            if "$ref" in group:
+                walk(here, source["$defs"][group["$ref"].rsplit("/", 1)[-1]])
+            if "$ref" not in shape and field.get("examples"):
                 found[here] = field["examples"][0]
 
     walk("spec", source)
     return found
+
+
+def _shape(field: dict[str, Any]) -> dict[str, Any]:
+    """Return what a field is when it is there."""
+    return next((choice for choice in field.get("anyOf", []) if choice.get("type") != "null"), field)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ _KEPT = (
     "maximum",
     "minItems",
     "maxItems",
+    "maxProperties",
 )
 
 
@@ -44,6 +45,8 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
         result["properties"] = {name: _convert(child, definitions) for name, child in node["properties"].items()}
     if node.get("required"):
         result["required"] = sorted(node["required"])
+    if isinstance(node.get("additionalProperties"), dict):
+        result["additionalProperties"] = _convert(node["additionalProperties"], definitions)
     if "items" in node:
         result["items"] = _convert(node["items"], definitions)
     result |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}

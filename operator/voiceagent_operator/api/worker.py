@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from .fields import DurationBetween, Model, Quantity, rule, rules
+from .environment import Variables
+from .fields import Check, DurationBetween, Model, Quantity, SecretName, UniqueBy, rule, rules
+from .labels import LabelMap, PodAnnotations, PodLabels
+from .scheduling import Affinity, Toleration, TopologySpreadConstraint
+from .volumes import VolumeMounts, Volumes
 
 
 class ResourceList(Model):
@@ -50,13 +54,41 @@ class Resources(Model):
     )
 
 
+class ImagePullSecret(Model):
+    """A Secret that opens a registry."""
+
+    name: SecretName = Field(description="Name of the Secret.", examples=["registry"])
+
+
+_MOUNTS_HAVE_VOLUMES = "each of volumeMounts must name one of volumes"
+_PRIORITY = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+
 class Worker(Model):
     """The pods that take the calls."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.volumeMounts) || self.volumeMounts.all(mount, has(self.volumes) "
+                "&& self.volumes.exists(volume, volume.name == mount.name))",
+                _MOUNTS_HAVE_VOLUMES,
+            )
+        )
+    )
 
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][^\s]*$")] | None = Field(
         None,
         description="Image of the worker. Default: the operator's worker image.",
         examples=["registry.example.com/voiceagent-runtime:0.1.0"],
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        None, description="When the node pulls the image. Default: the operator's, IfNotPresent.", examples=["Always"]
+    )
+    image_pull_secrets: Annotated[list[ImagePullSecret], Field(max_length=10), UniqueBy("name")] | None = Field(
+        None,
+        description="Secrets of the same namespace that open the image's registry, at most 10.",
+        examples=[[{"name": "registry"}]],
     )
     resources: Resources | None = Field(
         None, description="CPU and memory of one worker.", examples=[{"limits": {"memory": "2Gi"}}]
@@ -107,3 +139,69 @@ class Worker(Model):
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] | None = Field(
         None, description="Least level that workers log. Default: INFO.", examples=["DEBUG"]
     )
+    env: Variables | None = Field(
+        None,
+        description="Variables of your own, at most 100.",
+        examples=[[{"name": "OTEL_TRACES_SAMPLER", "value": "parentbased_always_on"}]],
+    )
+    volumes: Volumes | None = Field(
+        None,
+        description="Files of your own, at most 20 volumes.",
+        examples=[[{"name": "menus", "configMap": {"name": "menus"}}]],
+    )
+    volume_mounts: VolumeMounts | None = Field(
+        None,
+        description="Where the worker finds them, read-only but for emptyDir; at most 20.",
+        examples=[[{"name": "menus", "mountPath": "/srv/menus"}]],
+    )
+    pod_labels: PodLabels | None = Field(
+        None,
+        description="Labels of the pods, at most 20. The operator's own are refused.",
+        examples=[{"team": "voice"}],
+    )
+    pod_annotations: PodAnnotations | None = Field(
+        None,
+        description="Annotations of the pods, at most 20. The operator's own are refused.",
+        examples=[{"example.com/owner": "voice"}],
+    )
+    node_selector: LabelMap | None = Field(
+        None,
+        description="Labels that a node must carry, at most 20.",
+        examples=[{"kubernetes.io/arch": "arm64"}],
+    )
+    affinity: Affinity | None = Field(None, description="Nearness to nodes and to other pods.")
+    tolerations: Annotated[list[Toleration], Field(max_length=20)] | None = Field(
+        None,
+        description="Taints of nodes that do not keep workers away, at most 20.",
+        examples=[[{"key": "dedicated", "operator": "Equal", "value": "voice", "effect": "NoSchedule"}]],
+    )
+    topology_spread_constraints: (
+        Annotated[list[TopologySpreadConstraint], Field(max_length=10), UniqueBy("topology_key")] | None
+    ) = Field(
+        None,
+        description="How evenly the workers spread over zones or nodes, at most 10.",
+        examples=[[{"topologyKey": "topology.kubernetes.io/zone"}]],
+    )
+    priority_class_name: (
+        Annotated[
+            str,
+            Field(min_length=1, max_length=253, pattern=_PRIORITY),
+            Check(
+                "!self.startsWith('system-')",
+                "must not be one of the cluster's own classes system-*",
+                lambda name: not name.startswith("system-"),
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Priority class of the pods. A class that others preempt ends calls. Default: the cluster's.",
+        examples=["calls"],
+    )
+
+    @model_validator(mode="after")
+    def _mounts_have_volumes(self) -> Worker:
+        volumes = {volume.name for volume in self.volumes or ()}
+        if any(mount.name not in volumes for mount in self.volume_mounts or ()):
+            raise ValueError(_MOUNTS_HAVE_VOLUMES)
+        return self

@@ -25,6 +25,7 @@ from .environment import (
     text_files,
 )
 from .metadata import Resource, labels
+from .pod_extras import scheduling, user_mounts, user_variables, user_volumes
 from .service_account import service_account_name
 
 CONTAINER = "worker"
@@ -35,13 +36,16 @@ SHUTDOWN_SECONDS = 120
 
 
 def pod_template(agent: VoiceAgent, settings: OperatorSettings) -> Resource:
-    """Return the pod template."""
+    """Return the pod template; what the user leaves out is left out here, so that new fields roll nobody."""
     worker = agent.spec.worker or Worker()
     drain = math.ceil(duration(worker.drain_timeout or DRAIN_TIMEOUT).total_seconds())
     return {
         "metadata": {
-            "labels": labels(agent),
-            "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
+            "labels": {**(worker.pod_labels or {}), **labels(agent)},
+            "annotations": {
+                **(worker.pod_annotations or {}),
+                "kubectl.kubernetes.io/default-container": CONTAINER,
+            },
         },
         "spec": {
             "serviceAccountName": service_account_name(agent),
@@ -56,7 +60,8 @@ def pod_template(agent: VoiceAgent, settings: OperatorSettings) -> Resource:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_container(agent, worker, settings)],
-            "volumes": _volumes(agent, settings),
+            "volumes": [*_volumes(agent, settings), *user_volumes(worker)],
+            **scheduling(agent, worker),
         },
     }
 
@@ -65,8 +70,8 @@ def _container(agent: VoiceAgent, worker: Worker, settings: OperatorSettings) ->
     return {
         "name": CONTAINER,
         "image": worker.image or settings.worker_image,
-        "imagePullPolicy": settings.worker_image_pull_policy,
-        "env": environment(agent),
+        "imagePullPolicy": worker.image_pull_policy or settings.worker_image_pull_policy,
+        "env": [*environment(agent), *user_variables(worker)],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(worker),
         "securityContext": {
@@ -86,6 +91,7 @@ def _container(agent: VoiceAgent, worker: Worker, settings: OperatorSettings) ->
             {"name": "podinfo", "mountPath": PODINFO_DIR, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
             *({"name": "texts", "mountPath": TEXTS_DIR, "readOnly": True} for _ in _texts(agent)),
+            *user_mounts(worker),
         ],
     }
 
