@@ -62,14 +62,16 @@ format: setup  ## Rewrite the code in the project's format
 	@$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup  ## Write the CRD, the API reference and the list of metrics from their sources
+generate: setup  ## Write the CRD, the references and the policy's list of Secrets from their sources
 	@$(BIN)/python -m voiceagent_operator.api.crd
 	$(BIN)/python -m voiceagent_operator.api.reference
+	$(BIN)/python -m voiceagent_operator.api.secret_references
 	$(BIN)/python -m voiceagent_runtime.telemetry.reference
 
 verify: setup  ## Fail when a generated file differs from its source
 	@$(BIN)/python -m voiceagent_operator.api.crd --check
 	$(BIN)/python -m voiceagent_operator.api.reference --check
+	$(BIN)/python -m voiceagent_operator.api.secret_references --check
 	$(BIN)/python -m voiceagent_runtime.telemetry.reference --check
 
 bench: setup  ## The stock SDK worker and ours on one node, as ratios

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .api.fields import DNS_SUBDOMAIN_PATTERN
@@ -25,6 +25,16 @@ class SettingsError(Exception):
     """A sentence for the person who installs the operator."""
 
 
+class WorkerNetworkPolicy(BaseModel):
+    """Who may connect to workers, and where they may connect to, in the words of a NetworkPolicy."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="forbid")
+
+    peers: tuple[dict[str, Any], ...] = Field(alias="from")
+    egress: tuple[dict[str, Any], ...] = ()
+    """Empty: anywhere."""
+
+
 class OperatorSettings(BaseSettings):
     """What the installation decides for all VoiceAgents."""
 
@@ -32,6 +42,8 @@ class OperatorSettings(BaseSettings):
 
     worker_image: str = Field(min_length=1)
     worker_image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    worker_network_policy: WorkerNetworkPolicy | None = None
+    """Absent: no NetworkPolicies."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     credentials_secret: str = Field("voiceagent-credentials", pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)
     defaults_file: Path = Path("/etc/voiceagent-operator/defaults.yaml")

@@ -7,6 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from voiceagent_operator.layering import effective
+from voiceagent_operator.resources import desired
 from voiceagent_operator.settings import PREFIX, OperatorSettings
 
 Render = Callable[..., list[dict[str, Any]]]
@@ -18,6 +20,7 @@ EVERYTHING = (
     'defaults={"livekit": {"url": "ws://livekit:7880"}, "instructions": "Line one\\nline two: {{ braces }}"}',
     'imagePullSecrets=[{"name": "pull"}]',
     'podAnnotations={"team": "voice"}',
+    'priorityClassName="operators"',
     'nodeSelector={"kubernetes.io/os": "linux"}',
     'tolerations=[{"key": "voice", "operator": "Exists"}]',
     'affinity={"nodeAffinity": {}}',
@@ -141,8 +144,77 @@ def test_the_packaged_chart_holds_the_definition(helm: Callable[..., Any], rende
     assert render(chart=archive) == render()
 
 
-def test_the_monitor_carries_the_labels_that_prometheus_selects(render: Render) -> None:
-    assert one(render(*EVERYTHING), "PodMonitor")["metadata"]["labels"]["release"] == "prometheus"
+def monitors(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in objects if each["kind"] == "PodMonitor"]
+
+
+def test_the_monitors_carry_the_labels_that_prometheus_selects(render: Render) -> None:
+    assert {each["metadata"]["labels"]["release"] for each in monitors(render(*EVERYTHING))} == {"prometheus"}
+
+
+def test_one_monitor_finds_the_workers_of_every_voice_agent_that_is_served(render: Render) -> None:
+    agent = effective({"metadata": {"name": "a", "namespace": "n", "uid": "u"}}, {})
+    template = desired(agent, OperatorSettings(worker_image="w"))[-1]["spec"]["template"]
+    _, everywhere = monitors(render(*EVERYTHING))
+    assert everywhere["spec"]["namespaceSelector"] == {"any": True}
+    assert everywhere["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
+    assert {each["port"] for each in everywhere["spec"]["podMetricsEndpoints"]} == ports
+    _, named = monitors(render(*EVERYTHING, NAMESPACED))
+    assert named["spec"]["namespaceSelector"] == {"matchNames": ["team-a", "team-b"]}
+
+
+def test_workers_are_open_to_the_operator_and_to_the_peers_that_are_named(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def policy(*values: str) -> Any:
+        monkeypatch.setenv(
+            PREFIX + "WORKER_NETWORK_POLICY", environment(render(*values))[PREFIX + "WORKER_NETWORK_POLICY"]
+        )
+        return OperatorSettings(worker_image="w").worker_network_policy
+
+    operator, monitoring = policy().peers
+    pod_labels = one(render(), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert operator["podSelector"]["matchLabels"].items() <= pod_labels.items()
+    assert operator["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "voice"}}
+    assert monitoring == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert policy("worker.networkPolicy.from=[]").peers == (operator,)
+    rule = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
+    assert policy(f"worker.networkPolicy.egress={json.dumps([rule])}").egress == (rule,)
+    assert policy("worker.networkPolicy.enabled=false") is None
+
+
+def test_the_policies_can_be_left_out(render: Render) -> None:
+    assert [each for each in render() if each["kind"].startswith("ValidatingAdmissionPolicy")]
+    assert not [each for each in render("admission.enabled=false") if each["kind"].startswith("ValidatingAdmission")]
+
+
+def test_each_policy_is_bound(render: Render) -> None:
+    objects = render()
+    policies = {each["metadata"]["name"] for each in objects if each["kind"] == "ValidatingAdmissionPolicy"}
+    bound = {each["spec"]["policyName"] for each in objects if each["kind"] == "ValidatingAdmissionPolicyBinding"}
+    assert policies == bound
+    assert len(policies) == 4
+
+
+def test_the_policies_know_the_operator_by_the_account_that_it_has(render: Render) -> None:
+    objects = render()
+    account = one(objects, "ServiceAccount")["metadata"]["name"]
+    confined = [
+        each["spec"]["matchConditions"][0]["expression"]
+        for each in objects
+        if each["kind"] == "ValidatingAdmissionPolicy" and "-authors." not in each["metadata"]["name"]
+    ]
+    assert set(confined) == {f"request.userInfo.username == 'system:serviceaccount:voice:{account}'"}
+
+
+@pytest.mark.parametrize(("ask", "asked"), [("true", True), ("false", False)])
+def test_the_default_secret_is_asked_for_or_shared(render: Render, ask: str, asked: bool) -> None:
+    objects = render(f"admission.mustReadDefaultSecret={ask}", 'credentialsSecret="house-keys"')
+    policies = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicy"]
+    (authors,) = [each for each in policies if "-authors." in each["metadata"]["name"]]
+    names = next(each for each in authors["spec"]["variables"] if each["name"] == "rest0")
+    assert ("house-keys" in names["expression"]) is asked
 
 
 def test_service_policy_and_monitor_name_a_port_of_the_pod(render: Render) -> None:
@@ -151,7 +223,7 @@ def test_service_policy_and_monitor_name_a_port_of_the_pod(render: Render) -> No
     named = {
         one(objects, "Service")["spec"]["ports"][0]["targetPort"],
         one(objects, "NetworkPolicy")["spec"]["ingress"][0]["ports"][0]["port"],
-        one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"],
+        monitors(objects)[0]["spec"]["podMetricsEndpoints"][0]["port"],
         *(
             container(objects)[probe]["httpGet"]["port"]
             for probe in ("startupProbe", "livenessProbe", "readinessProbe")

@@ -12,8 +12,11 @@ RIGHTS = {
     ("apps", "deployments"): OWNED,
     ("", "configmaps"): OWNED,
     ("", "serviceaccounts"): OWNED,
-    ("", "pods"): READ,
+    ("apps", "replicasets"): {"list"},
+    ("", "pods"): {*READ, "patch"},
     ("events.k8s.io", "events"): {"create", "patch"},
+    ("policy", "poddisruptionbudgets"): OWNED,
+    ("networking.k8s.io", "networkpolicies"): OWNED,
 }
 LEASES = {("coordination.k8s.io", "leases"): {"get", "create", "update", "patch"}}
 
@@ -33,7 +36,7 @@ def kinds(objects: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
 
 def test_the_operator_has_exactly_the_rights_it_uses(render: Render) -> None:
     (role,) = kinds(render(), "ClusterRole")
-    assert rights(role) == RIGHTS
+    assert rights(role) == {**RIGHTS, ("", "nodes"): READ}
 
 
 def test_leases_are_for_its_own_namespace(render: Render) -> None:

@@ -112,3 +112,10 @@ def test_each_example_voice_agent_is_valid(path: Path) -> None:
     for thing in yaml.safe_load_all(path.read_text()):
         if thing["kind"] == "VoiceAgent":
             VoiceAgentSpec.model_validate(thing.get("spec") or {})
+
+
+def test_the_full_example_shows_every_group() -> None:
+    full = yaml.safe_load((Path(__file__).parents[2] / "examples" / "full.yaml").read_text())
+    in_place_of_others = {"instructionsFrom", "greetingFrom", "greetingInstructions"}
+    assert set(full["spec"]) == set(SPEC["properties"]) - in_place_of_others
+    assert set(full["spec"]["worker"]) == set(SPEC["properties"]["worker"]["properties"])

@@ -20,6 +20,7 @@ from voiceagent_operator.settings import OperatorSettings
 SETTINGS = OperatorSettings(worker_image="example.com/worker:1")
 GOOD = yaml.safe_load((Path(__file__).parents[1] / "voice_agents.yaml").read_text())["good"]
 EVERYTHING_OF_OURS = {
+    "instructionsFrom": {"configMapKeyRef": {"name": "prompts", "key": "text"}},
     "livekit": {"url": "wss://livekit.example.com"},
     "platform": {"url": "https://platform.example.com"},
     "telemetry": {"otlpEndpoint": "http://collector:4318", "captureContent": True},
@@ -91,7 +92,7 @@ def test_each_name_that_the_operator_gives_is_refused_to_the_user() -> None:
         item["path"]
         for volume in spec["spec"]["volumes"]
         for source in volume.get("projected", {}).get("sources", [])
-        for item in source["secret"]["items"]
+        for item in source.get("secret", {}).get("items", [])
     }
     free = {name for name in variables | files if name not in RESERVED_NAMES and not name.startswith(RESERVED_PREFIXES)}
     assert not free

@@ -32,3 +32,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 defaults.yaml: |
   {{- toYaml .Values.defaults | nindent 2 }}
 {{- end -}}
+
+{{- /* What the operator needs for the workers' NetworkPolicies, as one variable. */ -}}
+{{- define "voiceagent-operator.workerNetworkPolicy" -}}
+{{- $policy := .Values.worker.networkPolicy -}}
+{{- if $policy.enabled -}}
+{{- $operator := dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace))
+      "podSelector" (dict "matchLabels" (include "voiceagent-operator.selectorLabels" . | fromYaml)) -}}
+{{- dict "from" (prepend $policy.from $operator) "egress" $policy.egress | toJson -}}
+{{- else -}}
+null
+{{- end -}}
+{{- end -}}

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from .fields import DurationBetween, HttpUrl, Model, SecretKey, SecretName, rule, rules
+from .fields import DurationBetween, HttpUrl, Model, rule, rules
+from .references import ConfigMapKeyRef, SecretKeyRef
 
 RESERVED = ("hang_up", "transfer_call", "send_dtmf_events")
 
@@ -20,24 +21,10 @@ _BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-
 _TEMPLATE = "Values of the call may stand in it, such as `{{ dispatch.name | there }}`."
 
 
-class ConfigMapKeyRef(Model):
-    """One key of one ConfigMap in the VoiceAgent's namespace."""
-
-    name: SecretName = Field(description="Name of the ConfigMap.", examples=["prompts"])
-    key: SecretKey = Field(description="Key within the ConfigMap.", examples=["receptionist.txt"])
-
-
 class TextSource(Model):
     """A text that lies elsewhere."""
 
     config_map_key_ref: ConfigMapKeyRef = Field(description="The ConfigMap's key that holds the text.")
-
-
-class SecretKeyRef(Model):
-    """One key of one Secret in the VoiceAgent's namespace."""
-
-    name: SecretName = Field(description="Name of the Secret.", examples=["booking"])
-    key: SecretKey = Field(description="Key within the Secret.", examples=["token"])
 
 
 class HeaderSource(Model):

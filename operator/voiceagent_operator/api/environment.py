@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .fields import Check, ConfigMapName, Model, SecretKey, SecretName, UniqueBy, rule, rules
+from .fields import Check, Model, UniqueBy, rule, rules
+from .references import ConfigMapKeyRef, SecretKeyRef
 
 RESERVED_PREFIXES = ("LIVEKIT_", "VOICEAGENT_", "WORKER_")
 RESERVED_NAMES = (
@@ -28,20 +29,6 @@ _ONE_SOURCE = "exactly one of configMapKeyRef and secretKeyRef must be set"
 _ONE_VALUE = "value and valueFrom exclude each other"
 
 
-class ConfigMapKey(Model):
-    """One key of one ConfigMap in the VoiceAgent's namespace."""
-
-    name: ConfigMapName = Field(description="Name of the ConfigMap.", examples=["prompts"])
-    key: SecretKey = Field(description="Key within the ConfigMap.", examples=["region"])
-
-
-class SecretKeyReference(Model):
-    """One key of one Secret in the VoiceAgent's namespace."""
-
-    name: SecretName = Field(description="Name of the Secret.", examples=["crm"])
-    key: SecretKey = Field(description="Key within the Secret.", examples=["token"])
-
-
 class VariableSource(Model):
     """Where a variable's value lies."""
 
@@ -49,8 +36,8 @@ class VariableSource(Model):
         json_schema_extra=rules(rule("has(self.configMapKeyRef) != has(self.secretKeyRef)", _ONE_SOURCE))
     )
 
-    config_map_key_ref: ConfigMapKey | None = Field(None, description="A key of a ConfigMap of the same namespace.")
-    secret_key_ref: SecretKeyReference | None = Field(None, description="A key of a Secret of the same namespace.")
+    config_map_key_ref: ConfigMapKeyRef | None = Field(None, description="A key of a ConfigMap of the same namespace.")
+    secret_key_ref: SecretKeyRef | None = Field(None, description="A key of a Secret of the same namespace.")
 
     @model_validator(mode="after")
     def _has_one_source(self) -> VariableSource:

@@ -33,7 +33,7 @@ def structural(model: type[BaseModel]) -> Schema:
 
 
 def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
-    node = _resolve(node, definitions)
+    node = resolved(node, definitions)
     if node.get("x-kubernetes-int-or-string"):
         return {k: v for k, v in node.items() if k not in ("title", "default", "examples")}
     result: Schema = {key: node[key] for key in _KEPT if key in node}
@@ -53,16 +53,16 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
     return result
 
 
-def _resolve(node: Schema, definitions: dict[str, Schema]) -> Schema:
+def resolved(node: Schema, definitions: dict[str, Schema]) -> Schema:
     """Follow references and take the null out of a choice; what the field itself says wins over its type."""
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[-1]]
         own = {key: value for key, value in node.items() if key != "$ref"}
-        return _resolve({**target, **own}, definitions)
+        return resolved({**target, **own}, definitions)
     if "anyOf" in node and not node.get("x-kubernetes-int-or-string"):
         choices = [choice for choice in node["anyOf"] if choice.get("type") != "null"]
         if len(choices) != 1:
             raise ValueError(f"a structural schema cannot choose between {choices}")
         own = {key: value for key, value in node.items() if key != "anyOf"}
-        return _resolve({**_resolve(choices[0], definitions), **own}, definitions)
+        return resolved({**resolved(choices[0], definitions), **own}, definitions)
     return node

@@ -14,8 +14,15 @@ from pydantic import ConfigDict, Field, model_validator
 from .fields import Check, ConfigMapName, Model, Quantity, SecretKey, SecretName, UniqueBy, rule, rules
 
 # Where the operator itself mounts; /var/run is a link to /run.
-RESERVED_PATHS = ("/etc/voiceagent", "/etc/podinfo", "/var/run/secrets", "/run/secrets", "/tmp")
-RESERVED_VOLUMES = ("config", "credentials", "podinfo", "tmp")
+RESERVED_PATHS = (
+    "/etc/voiceagent",
+    "/etc/voiceagent-texts",
+    "/etc/podinfo",
+    "/var/run/secrets",
+    "/run/secrets",
+    "/tmp",
+)
+RESERVED_VOLUMES = ("config", "credentials", "podinfo", "tmp", "texts")
 _KINDS = ("config_map", "secret", "projected", "empty_dir")
 _ONE_KIND = "exactly one of configMap, secret, projected and emptyDir must be set"
 _ONE_SOURCE = "exactly one of configMap and secret must be set"

@@ -15,6 +15,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 AGENT_LABEL = "voiceagent.dev/agent"
 REVISION_LABEL = "voiceagent.dev/revision"
 APPLIED_ANNOTATION = "voiceagent.dev/applied"
+# On a pod: it holds calls; the PodDisruptionBudget selects it.
+BUSY_LABEL = "voiceagent.dev/busy"
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 
