@@ -46,7 +46,7 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container(objects)["env"]}
+    return {each["name"]: each["value"] for each in container(objects)["env"] if "value" in each}
 
 
 @pytest.mark.parametrize("values", [(), EVERYTHING, (NAMESPACED,)], ids=["default", "everything", "namespaced"])
@@ -63,7 +63,19 @@ def test_rendering_twice_gives_the_same(render: Render) -> None:
 
 
 def test_the_environment_is_the_operators_settings(render: Render) -> None:
-    assert set(environment(render())) == {PREFIX + field.upper() for field in OperatorSettings.model_fields}
+    given = {each["name"] for each in container(render())["env"]}
+    assert given == {PREFIX + field.upper() for field in OperatorSettings.model_fields} - {
+        PREFIX + "RECONCILES_AT_ONCE"
+    }
+
+
+def test_each_replica_has_its_own_name_on_one_lease(render: Render) -> None:
+    variables = {each["name"]: each for each in container(render())["env"]}
+    paths = {
+        name: variables[PREFIX + name]["valueFrom"]["fieldRef"]["fieldPath"] for name in ("IDENTITY", "LEASE_NAMESPACE")
+    }
+    assert paths == {"IDENTITY": "metadata.name", "LEASE_NAMESPACE": "metadata.namespace"}
+    assert variables[PREFIX + "LEASE_NAME"]["value"] == one(render(), "Deployment")["metadata"]["name"]
 
 
 def test_the_operator_reads_the_environment_that_the_chart_writes(
@@ -182,6 +194,20 @@ def test_workers_are_open_to_the_operator_and_to_the_peers_that_are_named(
     rule = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
     assert policy(f"worker.networkPolicy.egress={json.dumps([rule])}").egress == (rule,)
     assert policy("worker.networkPolicy.enabled=false") is None
+
+
+def test_two_replicas_stand_on_two_nodes_and_are_not_evicted_at_once(render: Render) -> None:
+    objects = render()
+    assert one(objects, "Deployment")["spec"]["replicas"] == 2
+    labels = one(objects, "Deployment")["spec"]["selector"]["matchLabels"]
+    budget = one(objects, "PodDisruptionBudget")["spec"]
+    assert (budget["maxUnavailable"], budget["selector"]["matchLabels"]) == (1, labels)
+    (spread,) = pod(objects)["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["labelSelector"]["matchLabels"]) == ("kubernetes.io/hostname", labels)
+
+
+def test_a_single_replica_keeps_no_node_from_being_emptied(render: Render) -> None:
+    assert "PodDisruptionBudget" not in {each["kind"] for each in render("replicas=1")}
 
 
 def test_the_policies_can_be_left_out(render: Render) -> None:

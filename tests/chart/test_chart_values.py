@@ -81,6 +81,9 @@ def test_the_readme_lists_the_values_as_they_are(chart: Path) -> None:
     [
         ('imag={"tag": "1"}', "additional properties 'imag' not allowed"),
         ('worker.image.tagg="1"', "at '/worker/image': additional properties 'tagg' not allowed"),
+        ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
+        ("worker.networkPolicy.from=[{}]", "at '/worker/networkPolicy/from/0'"),
+        ('admission.enabled="no"', "at '/admission/enabled': got string, want boolean"),
         ('logLevel="info"', "at '/logLevel': value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ('image.pullPolicy="never"', "at '/image/pullPolicy': value must be one of"),
         ('watchNamespaces="team-a"', "at '/watchNamespaces': got string, want array"),
