@@ -14,6 +14,7 @@ import logging
 import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
 
@@ -51,6 +52,7 @@ class VoiceAgentWatch:
         self._tell, self._access, self._namespaces = tell, access, namespaces
         self._loop = asyncio.get_running_loop()
         self._ready, self._stop = threading.Event(), threading.Event()
+        self._end: Callable[[], None] = self._stop.set
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
 
     def start(self) -> None:
@@ -60,6 +62,9 @@ class VoiceAgentWatch:
     async def stop(self) -> None:
         """End the watch; a thread that is slow to end is left behind, as it does nothing but read."""
         self._stop.set()
+        # Its loop may have ended by itself meanwhile.
+        with suppress(RuntimeError):
+            self._end()
         await asyncio.to_thread(self._thread.join, 2)
 
     @property
@@ -82,13 +87,20 @@ class VoiceAgentWatch:
                 return
 
     async def _operate(self) -> None:
+        # A flag of its own loop: it would wait for one of threads in a thread, and so for ever at its end.
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+
+        def finish() -> None:
+            loop.call_soon_threadsafe(end.set)
+
+        self._end = finish
         await kopf.operator(
             registry=self._handlers(),
             settings=_settings(),
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
-            stop_flag=self._stop,
+            stop_flag=end,
             ready_flag=self._ready,
         )
 
