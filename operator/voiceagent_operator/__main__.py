@@ -14,6 +14,7 @@ from . import __version__
 from .api_server import ApiServer, ClusterError, NoClusterError, configure
 from .cluster import Cluster
 from .events import Events
+from .glance import Glance
 from .handlers import VoiceAgentWatch
 from .http_server import HttpServer
 from .leader import Fence, Leader
@@ -90,6 +91,7 @@ class Operator:
         self._reconciler = Reconciler(
             cluster=self._cluster, workers=self._workers, settings=settings, defaults=defaults, metrics=metrics
         )
+        self._glance = Glance(self._cluster, self._workers.problems, self._reconciler.reconcile, metrics)
         self._agents = VoiceAgentWatch(self._cluster.tell, self._cluster.access, settings.namespaces)
         self.server = HttpServer(settings.port, metrics, dead=self._dead, not_ready=self._not_ready)
 
@@ -137,7 +139,7 @@ class Operator:
             self._queue.retry_now()
             at_once = self._settings.reconciles_at_once
             term = [
-                asyncio.create_task(self._queue.run(self._reconciler.reconcile, at_once)),
+                asyncio.create_task(self._queue.run(self._glance.look, at_once)),
                 asyncio.create_task(self._events.run()),
                 asyncio.create_task(self._fence.closed()),
             ]

@@ -26,6 +26,11 @@ class Metrics:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=self.registry,
         )
+        self.glances = Counter(
+            "voiceagent_operator_glances",
+            "Looks at VoiceAgents of which nothing had changed, so that no reconcile was needed.",
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "voiceagent_operator_queue_depth",
             "VoiceAgents that wait for a reconcile.",
