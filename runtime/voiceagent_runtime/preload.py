@@ -11,15 +11,18 @@ import contextlib
 import signal
 
 import anyio
+from livekit.agents.llm import ChatContext, async_toolset
+from livekit.agents.tokenize import basic
 from livekit.agents.utils import http_context
+from numpy import fft
 from openai.resources.chat import AsyncChat
 from openai.resources.chat.completions import AsyncCompletions
 from openai.resources.models import AsyncModels
 
 from . import call, providers
 
-# `call` is what runs in a job process; the client would import the others when it is warmed and at the first answer.
-__all__ = ["AsyncChat", "AsyncCompletions", "AsyncModels", "call"]
+# `call` is what runs in a job process; the others would be imported at its start and at its first answer.
+__all__ = ["AsyncChat", "AsyncCompletions", "AsyncModels", "async_toolset", "call", "fft"]
 
 
 # A signal to the whole process group (Ctrl-C in a terminal, a supervisor that stops a service) is for the main process,
@@ -33,6 +36,9 @@ async def open_a_session() -> None:
     async with http_context.open():
         pass
 
+
+ChatContext.empty().add_message(role="user", content="")  # the first message of a process builds its type's schema
+basic.hyphenate_word("hyphenation")  # and the first word its table of syllables
 
 # Certificates that cannot be read are told by `prewarm`, as a sentence; an error here would end the process that all
 # job processes come from.

@@ -17,13 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from livekit.agents import AgentServer, JobRequest
-from livekit.agents.ipc.job_executor import JobExecutor
-from livekit.agents.job import RunningJobInfo
+from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 
-from . import assemble, call, cgroup, recovery, rivals, rooms
+from . import assemble, call, rivals, rooms
 from .capacity import Admission
 from .config import AgentConfig
 from .connection import connection_problem
+from .deaths import Deaths
 from .errors import Problem, Reason
 from .health import Snapshot
 from .secrets import LIVEKIT, Secrets
@@ -37,9 +37,10 @@ LONGEST_PAUSE = 5.0
 # The SDK would wait for minutes for a server that takes connections and says nothing.
 CONNECT_SECONDS = 15.0
 KEY_INTERVAL = 2.0
-MEMORY_INTERVAL = 2.0
 # On a node that is short of CPU a job process takes long to be warm; to end it and start over helps nobody.
 WARM_SECONDS = 60.0
+# Processes for later calls are made when the callers of now have heard the greeting: both want the CPU.
+REFILL_SECONDS = 2.0
 # What each job process would import by itself, imported once and shared.
 PRELOAD = ["voiceagent_runtime.preload", "livekit.agents.inference"]
 
@@ -68,8 +69,8 @@ class Worker(AgentServer):
         self._prewarm_problem: Problem | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._refused_keys: rooms.Keys | None = None
-        self._over_memory: set[str] = set()
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self._refill: asyncio.TimerHandle | None = None
+        self._deaths = Deaths(settings, metrics, self._keys)
         super().__init__(
             ws_url=settings.livekit_url,
             api_key=secrets.get(LIVEKIT[0]),
@@ -95,9 +96,13 @@ class Worker(AgentServer):
         """Return the port of the SDK's own HTTP server on loopback; 0 while it does not listen."""
         return self.worker_info.http_port
 
-    def _running(self) -> list[str]:
+    def _processes(self) -> list[ProcJobExecutor]:
         pool = getattr(self, "_proc_pool", None)  # the SDK makes it in run()
-        return [] if pool is None else [job.job.id for job in self.active_jobs]
+        processes = [] if pool is None else pool.processes
+        return [process for process in processes if isinstance(process, ProcJobExecutor)]
+
+    def _running(self) -> list[str]:
+        return [process.running_job.job.id for process in self._processes() if process.running_job]
 
     def _load(self) -> float:
         return self.admission.load(self._running())
@@ -140,6 +145,7 @@ class Worker(AgentServer):
             self._metrics.observe(Observation("call_refused", label=refusal))
             await request.reject(terminate=False)  # another worker may take it
             return
+        self._postpone_refill()
         began = time.monotonic()
         try:
             await request.accept(attributes={rivals.BEGAN: f"{time.time():.3f}"})
@@ -147,37 +153,24 @@ class Worker(AgentServer):
         finally:
             self.admission.settle(request.id)
 
+    def _postpone_refill(self) -> None:
+        def refill() -> None:
+            self._refill = None
+            self._proc_pool.set_target_idle_processes(self._settings.num_idle_processes)
+
+        if self._refill is None:
+            self._proc_pool.set_target_idle_processes(0)  # a call that finds no warm process still gets one at once
+            self._refill = asyncio.get_running_loop().call_later(REFILL_SECONDS, refill)
+
     def _on_started(self) -> None:
         self._proc_pool.on("process_closed", self._on_process_closed)
 
-    def _on_process_closed(self, process: JobExecutor) -> None:
-        info, status = process.running_job, getattr(process, "exitcode", 0)
-        if info is None or status == 0:
-            return
-        died = recovery.death(status, over_memory=info.job.id in self._over_memory)
-        self._over_memory.discard(info.job.id)
-        log.error("a call's process died: %s", died.cause, extra={"call": info.job.id})
-        self._metrics.observe(Observation("call_ended", label=died.outcome))
-        if not self._closed:  # otherwise the worker ended it itself, at the end of the drain
-            task = asyncio.create_task(self._recover(info))
-            self._recoveries.add(task)
-            task.add_done_callback(self._recoveries.discard)
-
-    async def _recover(self, info: RunningJobInfo) -> None:
-        result = await rooms.send_new_agent(self._ws_url, self._keys(), info.job, info.accept_arguments.identity)
-        self._metrics.observe(Observation("call_recovery", label=result))
+    def _on_process_closed(self, process: ProcJobExecutor) -> None:
+        self._deaths.closed(process, worker_closes=self._closed)
 
     async def limit_memory(self) -> None:
         """End each call that uses more memory than one call may, before it takes the others along."""
-        limit = self._settings.call_memory_limit
-        while limit:
-            await asyncio.sleep(MEMORY_INTERVAL)
-            pool = getattr(self, "_proc_pool", None)
-            for process in list(pool.processes) if pool else []:
-                info = process.running_job
-                if info and await asyncio.to_thread(cgroup.memory_of, process.pid) > limit:
-                    self._over_memory.add(info.job.id)
-                    await process.kill()
+        await self._deaths.limit_memory(self._processes)
 
     async def follow_keys(self) -> None:
         """Register anew when the LiveKit key changes; live calls have connections of their own. A key that LiveKit

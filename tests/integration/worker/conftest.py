@@ -102,7 +102,7 @@ class RunningWorker:
             assert self.process.returncode is None, self.output()
             return (await self.get("/ready"))[0] == 200
 
-        await self.until(is_ready, "the worker to be ready", timeout=60)
+        await self.until(is_ready, "the worker to be ready", timeout=100)
 
     async def problem(self, reason: str) -> dict[str, Any]:
         """Wait until /ready answers 503 for this reason, and return the whole answer."""

@@ -15,9 +15,9 @@ FIRST_ANSWER = """
 import asyncio, json, ssl, sys
 from pathlib import Path
 import voiceagent_runtime.preload
-from livekit.agents import llm
+from livekit.agents import Agent, llm
 from livekit.agents.utils import http_context
-from voiceagent_runtime import providers
+from voiceagent_runtime import providers, session
 from voiceagent_runtime.config import AgentConfig
 from voiceagent_runtime.secrets import Secrets
 
@@ -31,6 +31,7 @@ async def talk():
     config = AgentConfig.model_validate({"llm": {"model": "gpt-4o-mini", "base_url": sys.argv[1]}})
     secrets = Secrets(Path("nowhere"))
     async with http_context.open():
+        await session.build(config, secrets).start(Agent(instructions="Be brief."))
         providers.speech_to_text(config, secrets)
         providers.text_to_speech(config, secrets)
         context = llm.ChatContext.empty()
@@ -41,13 +42,13 @@ async def talk():
             return "".join([chunk.delta.content or "" async for chunk in stream if chunk.delta])
 
 answer = asyncio.run(talk())
-slow = ("openai", "anyio", "httpx2", "httpcore2", "aiohttp", "livekit.agents")
+slow = ("openai", "anyio", "httpx2", "httpcore2", "aiohttp", "livekit.agents", "numpy")
 imported = sorted(name for name in set(sys.modules) - known if name.startswith(slow))
 print(json.dumps({"answer": answer, "imported": imported}))
 """
 
 
-async def test_the_first_answer_reads_no_certificates_and_imports_no_library() -> None:
+async def test_a_calls_start_and_first_answer_read_no_certificates_and_import_no_library() -> None:
     async with Simulators(transcripts=["unused"]) as simulators:
         environment = os.environ | simulators.keys | {"PYTHONPATH": str(RUNTIME)}
         done = await asyncio.to_thread(

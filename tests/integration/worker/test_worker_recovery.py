@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 import psutil
+import pytest
 from livekit import api
 
 from voiceagent_testbed.line import Line
@@ -43,6 +44,7 @@ async def the_busy_one(worker: Any, idle: set[int]) -> psutil.Process:
     return before[await worker.until(grown, "the call's process")]
 
 
+@pytest.mark.timeout(300)
 async def test_callers_whose_process_is_killed_hear_a_new_agent_until_it_would_only_die_again(
     run: Any, vendors: dict[str, str], livekit: LiveKitServer, dial: Any
 ) -> None:
