@@ -27,7 +27,7 @@ class Deaths:
         self._metrics = metrics
         self._keys = keys
         self._over_memory: set[str] = set()
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self._recoveries: dict[str, asyncio.Task[None]] = {}  # by room
 
     async def limit_memory(self, processes: Callable[[], list[ProcJobExecutor]]) -> None:
         """End each call that uses more memory than one call may, before it takes the others along."""
@@ -52,11 +52,14 @@ class Deaths:
         self._metrics.observe(Observation("call_ended", label=died.outcome))
         if worker_closes:
             return
-        task = asyncio.create_task(self._recover(info))
-        self._recoveries.add(task)
-        task.add_done_callback(self._recoveries.discard)
+        room = info.job.room.name
+        before = self._recoveries.pop(room, None)
+        if before is not None and before.cancel():  # what died now is the agent that it had sent
+            self._metrics.observe(Observation("call_recovery", label=recovery.Step.ANSWERED))
+        self._recoveries[room] = asyncio.create_task(self._recover(info))
 
     async def _recover(self, info: RunningJobInfo) -> None:
         url, identity = self._settings.livekit_url, info.accept_arguments.identity
         result = await rooms.send_new_agent(url, self._keys(), info.job, identity)
         self._metrics.observe(Observation("call_recovery", label=result))
+        del self._recoveries[info.job.room.name]
