@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from livekit.agents import AgentSession, FunctionToolsExecutedEvent
@@ -10,9 +12,11 @@ from livekit.agents.llm import ToolContext, find_function_tools
 
 from . import extension, limits, providers, session, texts, tools
 from .agent import VoiceAgent
+from .apology import Apologies
 from .config import AgentConfig
 from .errors import WorkerError, configuration_error
 from .line import Line
+from .recordings import Recordings
 from .secrets import Secrets
 from .settings import Settings
 from .telemetry.channel import Observation
@@ -21,10 +25,12 @@ from .tools.names import Observe
 
 
 def conversation(
-    config: AgentConfig, settings: Settings, secrets: Secrets, line: Line, observe: Observe
+    config: AgentConfig, settings: Settings, secrets: Secrets, line: Line, observe: Observe, *, folder: Path
 ) -> tuple[AgentSession[None], VoiceAgent]:
-    """Return the session and the agent of one call, with keys and texts as they are now."""
-    held = session.build(config, secrets)
+    """Return the session and the agent of one call, with keys and texts as they are now; recordings lie in `folder`."""
+    held = session.build(config, secrets, lambda stage: observe(Observation("fallback", label=stage)))
+    voice = partial(providers.text_to_speech, config, secrets)
+    Apologies(held, config, Recordings(folder, voice), hang_up=line.hang_up, observe=observe)
     speaking = agent(config, settings, secrets, line, observe)
     limits.Watch(held, config.call, line)
     watch_tools(held, observe)

@@ -76,7 +76,7 @@ async def answer(settings: Settings, config: AgentConfig, current: Path, context
     def build(chosen: AgentConfig) -> tuple[AgentSession[None], VoiceAgent]:
         if not is_within_reach(chosen, config):
             raise configuration_error(NOT_WITHIN_REACH)
-        return assemble.conversation(chosen, settings, secrets, line, record.send)
+        return assemble.conversation(chosen, settings, secrets, line, record.send, folder=current.parent)
 
     now = Current.taken_from(current, otherwise=config)
     if not now.ask:
@@ -133,10 +133,11 @@ class Call:
             self._leaving = asyncio.create_task(self._stay_or_leave(caller.sid))
 
     async def end(self, outcome: str) -> None:
-        """End the call for everybody who is on it."""
+        """End the call for everybody who is on it; one that failed only where people do not have each other."""
         self._outcome = outcome
         try:
-            await self._context.delete_room()  # what hangs up a telephone
+            if outcome != "error" or sum((await self._others(gone="")).values()) <= 1:
+                await self._context.delete_room()  # what hangs up a telephone
         finally:
             self._context.shutdown(f"the agent ended the call: {outcome}")
 

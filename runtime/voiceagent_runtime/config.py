@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_snake
 
 from .conversation import Limits, Template, TextSource, Tools
 from .errors import configuration_error
-from .pipeline import LLM, STT, TTS, VAD, Part, Turn
+from .pipeline import LLM, STT, TTS, VAD, Apology, Part, Turn
 from .settings import Settings
 
 INSTRUCTIONS = (
@@ -43,6 +43,7 @@ class AgentConfig(Part):
     turn: Turn = Turn()
     tools: Tools = Tools()
     call: Limits = Limits()
+    apology: Apology = Apology()
 
     @model_validator(mode="after")
     def _alternatives(self) -> Self:

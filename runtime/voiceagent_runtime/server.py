@@ -17,7 +17,9 @@ from typing import Any
 from . import assemble, cgroup, endpoints, podinfo, providers
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import WorkerError, configuration_error
+from .phrases import phrases
 from .platform_api import Check, PlatformAPI
+from .recordings import Recordings
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
 from .snapshot import Current
@@ -64,11 +66,14 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
         worker = Worker(settings, started, secrets, metrics, observations=observations, current=current)
         await stack.enter_async_context(channel.listen(observations, worker.observe))
         await stack.enter_async_context(endpoints.serve(endpoints.Endpoints(worker, metrics), settings.port))
+        words = phrases(started.language, started.apology)
+        voice = partial(providers.text_to_speech, started, secrets)
         for work in (
             _follow_cordon(worker, settings.podinfo_dir),
             _follow_usage(worker, settings.num_cpus),
             worker.follow_keys(),
             worker.limit_memory(),
+            Recordings(folder, voice).keep(started, words),
         ):
             await stack.enter_async_context(_beside(work))
         if settings.platform_api_url:

@@ -39,6 +39,7 @@ FULL: dict[str, Any] = {
     },
     "call": {"maxDuration": "30m", "away": {"after": "20s"}},
     "turn": {"detector": "vad", "endpointing": {"mode": "dynamic", "minDelay": "300ms", "maxDelay": "2.5s"}},
+    "apology": {"text": "Pardon?", "farewell": ""},
 }
 
 
@@ -62,12 +63,12 @@ def test_the_document_has_every_field_of_the_runtime_and_no_other() -> None:
         fields = {field.alias: field.annotation for field in model.model_fields.values()}
         assert schema["properties"].keys() == fields.keys(), path
         for name, kind in fields.items():
+            inner = resolved(schema["properties"][name])
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                same(kind, resolved(schema["properties"][name]), f"{path}.{name}")
+                same(kind, inner, f"{path}.{name}")
             elif any(isinstance(each, type) and issubclass(each, BaseModel) for each in get_args(kind)):
-                inner = next(each for each in get_args(kind) if issubclass(each, BaseModel))
-                below = resolved(schema["properties"][name])
-                same(inner, resolved(below.get("items", below)), f"{path}.{name}")
+                below = next(each for each in get_args(kind) if issubclass(each, BaseModel))
+                same(below, resolved(inner.get("items", inner)), f"{path}.{name}")
 
     same(config.AgentConfig, SCHEMAS["AgentConfiguration"], "AgentConfiguration")
 
@@ -80,6 +81,9 @@ def test_the_document_has_every_field_of_the_runtime_and_no_other() -> None:
         ({"greting": "Hi"}, False),
         ({"greeting": 1}, False),
         ({"stt": {"provider": "whisper"}}, False),
+        ({"stt": {"fallbacks": [{"baseUrl": "https://stt.example.net/v1/listen"}]}}, True),
+        ({"llm": {"fallbacks": [{"fallbacks": []}]}}, False),
+        ({"llm": {"extraHeaders": [{"name": "X-Tenant", "value": "desk"}]}}, True),
         ({"tts": {"baseUrl": "tts.example.com"}}, False),
         ({"llm": {"apiKey": "sk"}}, False),
         ({"llm": {"temperature": 3}}, False),

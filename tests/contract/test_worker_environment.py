@@ -16,7 +16,7 @@ from voiceagent_operator.resources import desired
 from voiceagent_operator.resources.config_map import agent_configuration
 from voiceagent_operator.resources.environment import MAX_SESSIONS
 from voiceagent_operator.settings import OperatorSettings
-from voiceagent_runtime import config, platform_api, secrets, settings
+from voiceagent_runtime import config, platform_api, providers, secrets, settings
 
 OPERATOR = OperatorSettings(worker_image="example.com/worker:1")
 FULL: dict[str, Any] = {
@@ -27,24 +27,43 @@ FULL: dict[str, Any] = {
     "livekit": {"url": "wss://livekit.example.com"},
     "stt": {
         "provider": "deepgram",
-        "model": "nova-2",
+        "model": "nova-3",
         "language": "de-CH",
         "baseUrl": "https://stt.example.com/v1/listen",
         "options": {
+            "punctuate": False,
             "smartFormat": True,
+            "noDelay": False,
             "numerals": True,
+            "dictation": True,
             "profanityFilter": True,
             "fillerWords": False,
+            "endpointing": "100ms",
+            "utteranceEnd": "1s",
             "keyterm": ["Zürich"],
+            "redact": ["pci"],
+            "tags": ["desk"],
             "mipOptOut": True,
         },
+        "timeout": "3s",
+        "fallbacks": [{"model": "nova-3-general", "baseUrl": "https://stt.example.net/v1/listen"}],
     },
     "llm": {
         "provider": "openai",
         "model": "gpt-4o",
         "baseUrl": "https://llm.example.com/v1",
         "temperature": 0.5,
+        "topP": 0.9,
         "maxCompletionTokens": 99,
+        "reasoningEffort": "low",
+        "verbosity": "low",
+        "parallelToolCalls": False,
+        "serviceTier": "priority",
+        "promptCacheKey": "desk",
+        "store": False,
+        "extraHeaders": [{"name": "X-Tenant", "value": "desk"}],
+        "timeout": "4s",
+        "fallbacks": [{"model": "gpt-4.1-mini"}, {"baseUrl": "https://llm.example.net/v1", "topP": 0.5}],
     },
     "tts": {
         "provider": "cartesia",
@@ -53,19 +72,41 @@ FULL: dict[str, Any] = {
         "language": "de",
         "baseUrl": "https://tts.example.com",
         "speed": 1.1,
+        "volume": 1.2,
+        "emotion": "Calm",
+        "sampleRate": 16000,
+        "pronunciationDictId": "pdict_1",
+        "textPacing": True,
+        "timeout": "2.5s",
+        "fallbacks": [{"voice": "v-2", "language": "fr"}],
     },
-    "vad": {"activationThreshold": 0.6, "minSpeechDuration": "80ms", "minSilenceDuration": "400ms"},
+    "vad": {
+        "activationThreshold": 0.6,
+        "deactivationThreshold": 0.4,
+        "minSpeechDuration": "80ms",
+        "minSilenceDuration": "400ms",
+        "prefixPaddingDuration": "300ms",
+    },
     "turn": {
         "detector": "vad",
-        "endpointing": {"mode": "dynamic", "minDelay": "300ms", "maxDelay": "2.5s"},
+        "unlikelyThreshold": 0.3,
+        "endpointing": {"mode": "dynamic", "minDelay": "300ms", "maxDelay": "2.5s", "alpha": 0.8},
         "interruption": {
             "enabled": True,
+            "discardAudioIfUninterruptible": False,
             "minDuration": "300ms",
             "minWords": 2,
             "resumeFalseInterruption": False,
             "falseInterruptionTimeout": "1.5s",
         },
-        "preemptiveGeneration": {"enabled": False},
+        "preemptiveGeneration": {
+            "enabled": False,
+            "preemptiveTts": True,
+            "maxSpeechDuration": "5s",
+            "maxRetries": 1,
+        },
+        "userTurnLimit": {"maxWords": 200, "maxDuration": "1m"},
+        "aecWarmupDuration": "1s",
     },
     "greetingInterruptible": False,
     "tools": {
@@ -119,6 +160,7 @@ FULL: dict[str, Any] = {
         "farewell": "Goodbye.",
         "away": {"after": "20s", "question": "Are you there?", "hangUpAfter": "10s", "farewell": "Bye."},
     },
+    "apology": {"text": "Noch einmal, bitte.", "farewell": ""},
     "platform": {"url": "https://platform.example.com/v1", "credentials": {"secretName": "platform"}},
     "worker": {
         "maxSessions": 5,
@@ -180,7 +222,7 @@ def test_the_runtime_reads_every_field_of_the_conversation_as_it_was_written(
 ) -> None:
     read, _ = read_config(FULL, tmp_path, monkeypatch)
     wanted = plain(agent_configuration(agent(FULL)))
-    assert read.model_dump(by_alias=True, exclude_none=True) == wanted
+    assert read.model_dump(by_alias=True, exclude_none=True, exclude_unset=True) == wanted
     elsewhere = ("agentName", "livekit", "platform", "worker", "telemetry")
     written = {key: FULL[key] for key in FULL if key not in elsewhere}
     assert agent_configuration(agent(FULL)) == written
@@ -262,6 +304,21 @@ def test_every_key_that_the_runtime_needs_has_a_file() -> None:
     sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
     files = {source["secret"]["items"][0]["path"] for source in sources}
     assert {*secrets.PROVIDERS.values(), platform_api.TOKEN, "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"} <= files
+
+
+def test_a_fallbacks_key_lies_where_the_runtime_looks_for_it() -> None:
+    def fallback(name: str) -> dict[str, Any]:
+        return {"baseUrl": f"https://{name}.example.com", "credentials": {"secretName": name, "key": "token"}}
+
+    spec = {stage: {"fallbacks": [fallback(f"{stage}-1"), fallback(f"{stage}-2")]} for stage in ("stt", "llm", "tts")}
+    volumes = desired(agent(spec), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
+    sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
+    files = {each["secret"]["items"][0]["path"]: each["secret"]["name"] for each in sources}
+    read = config.AgentConfig.model_validate(agent_configuration(agent(spec)))
+    wanted = set(providers.required_keys(read)) - set(secrets.PROVIDERS.values())
+    assert {name: files.get(name) for name in wanted} == {
+        f"{stage.upper()}_FALLBACK_{n}_API_KEY": f"{stage}-{n}" for stage in ("stt", "llm", "tts") for n in (1, 2)
+    }
 
 
 def test_the_file_is_yaml_that_anything_reads() -> None:

@@ -239,6 +239,7 @@ def test_configured_turn_options_reach_the_sdk_under_its_own_names() -> None:
             "endpointing": {"minDelay": "300ms", "maxDelay": "2.5s"},
             "interruption": {"minWords": 2, "falseInterruptionTimeout": "1.5s"},
             "preemptiveGeneration": {"enabled": False},
+            "userTurnLimit": {"maxWords": 60},
         }
     }
     assert turn_handling(AgentConfig.model_validate(file).turn, "stt") == {
@@ -246,4 +247,10 @@ def test_configured_turn_options_reach_the_sdk_under_its_own_names() -> None:
         "endpointing": {"min_delay": 0.3, "max_delay": 2.5},
         "interruption": {"mode": "vad", "min_duration": 0.05, "min_words": 2, "false_interruption_timeout": 1.5},
         "preemptive_generation": {"enabled": False},
+        "user_turn_limit": {"max_words": 60},
     }
+
+
+def test_a_timeout_of_zero_turns_the_resuming_of_false_interruptions_off() -> None:
+    turn = Turn.model_validate({"interruption": {"falseInterruptionTimeout": "0s"}})
+    assert turn_handling(turn, "stt")["interruption"]["false_interruption_timeout"] is None

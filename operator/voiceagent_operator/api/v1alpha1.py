@@ -9,11 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from .conversation import Limits, TextSource, Tools
 from .fields import Model, rule, rules
 from .livekit import LiveKit
-from .pipeline import LLM, STT, TTS, VAD, Turn
+from .llm import LLM
 from .platform import Platform
+from .providers import Apology
 from .rollout import Rollout
 from .status import VoiceAgentStatus
+from .stt import STT
 from .telemetry import Telemetry
+from .tts import TTS
+from .turn import VAD, Turn
 from .worker import Worker
 
 GROUP = "voiceagent.dev"
@@ -86,6 +90,7 @@ class VoiceAgentSpec(Model):
     turn: Turn | None = Field(None, description="Taking turns in the conversation.")
     tools: Tools | None = Field(None, description="What the model may do beside talking.")
     call: Limits | None = Field(None, description="How a call comes to its end when the caller does not end it.")
+    apology: Apology | None = Field(None, description="What the caller hears when a turn cannot be had.")
     platform: Platform | None = Field(None, description="A backend that may configure the agent and each call.")
     worker: Worker | None = Field(None, description="The pods that take the calls.")
     rollout: Rollout | None = Field(None, description="How a change reaches the workers without ending a call.")

@@ -26,8 +26,11 @@ _WORDS = {
     "turn",
     "tools",
     "call",
+    "apology",
 }
-_NOT_FOR_THE_WORKER = {name: {"credentials"} for name in ("stt", "llm", "tts")}
+_NOT_FOR_THE_WORKER: Any = {
+    name: {"credentials": True, "fallbacks": {"__all__": {"credentials"}}} for name in ("stt", "llm", "tts")
+}
 
 
 def agent_configuration(agent: VoiceAgent) -> dict[str, Any]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from voiceagent_operator.api.conversation import Function, MCPServer, Tools
-from voiceagent_operator.api.pipeline import LLM, STT, TTS, ProviderCredentials
+from voiceagent_operator.api.credentials import ProviderCredentials
+from voiceagent_operator.api.llm import LLM, LLMProvider
 from voiceagent_operator.api.platform import TOKEN, PlatformCredentials
+from voiceagent_operator.api.stt import STT, STTProvider
 from voiceagent_operator.api.telemetry import Telemetry
+from voiceagent_operator.api.tts import TTS, TTSProvider
 from voiceagent_operator.api.v1alpha1 import VoiceAgent
 from voiceagent_operator.api.worker import Worker
 
@@ -81,9 +84,9 @@ def secret_files(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, A
         livekit_keys.append("LIVEKIT_URL")
     return [
         *(_source(livekit or credentials_secret, key, key) for key in livekit_keys),
-        _provider(spec.stt, "DEEPGRAM_API_KEY", credentials_secret),
-        _provider(spec.llm, "OPENAI_API_KEY", credentials_secret),
-        _provider(spec.tts, "CARTESIA_API_KEY", credentials_secret),
+        *_stage(spec.stt, "stt", "DEEPGRAM_API_KEY", credentials_secret),
+        *_stage(spec.llm, "llm", "OPENAI_API_KEY", credentials_secret),
+        *_stage(spec.tts, "tts", "CARTESIA_API_KEY", credentials_secret),
         *_platform(agent, credentials_secret),
         *_tools(agent),
     ]
@@ -119,7 +122,21 @@ def _platform(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]
     return [_source(own.secret_name or credentials_secret, own.key or TOKEN, TOKEN)]
 
 
-def _provider(provider: STT | LLM | TTS | None, file: str, credentials_secret: str) -> dict[str, Any]:
+def _stage(first: STT | LLM | TTS | None, stage: str, file: str, credentials_secret: str) -> list[dict[str, Any]]:
+    """Return the file of a stage's first provider, and one for each fallback, counted from 1."""
+    fallbacks: list[Any] = list((first and first.fallbacks) or [])
+    return [
+        _provider(first, file, credentials_secret),
+        *(
+            _provider(fallback, f"{stage.upper()}_FALLBACK_{number}_API_KEY", credentials_secret)
+            for number, fallback in enumerate(fallbacks, 1)
+        ),
+    ]
+
+
+def _provider(
+    provider: STTProvider | LLMProvider | TTSProvider | None, file: str, credentials_secret: str
+) -> dict[str, Any]:
     own = (provider and provider.credentials) or ProviderCredentials()
     return _source(own.secret_name or credentials_secret, own.key or file, file)
 

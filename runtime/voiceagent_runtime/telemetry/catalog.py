@@ -140,6 +140,12 @@ CATALOG = (
     _counter(
         "voiceagent_fallbacks", "Times another provider took over, by stage.", "fallback", ("stage", PROVIDER_STAGES)
     ),
+    _counter(
+        "voiceagent_turns_lost",
+        "Turns that no provider could serve, by stage: the caller hears an apology instead of an answer.",
+        "turn_lost",
+        ("stage", PROVIDER_STAGES),
+    ),
     _counter("voiceagent_tool_calls", "Calls of tools, by result.", "tool", ("result", TOOL_RESULTS)),
     _counter(
         "voiceagent_mcp_connections",

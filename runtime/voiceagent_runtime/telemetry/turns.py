@@ -22,6 +22,8 @@ from livekit.agents import (
 from livekit.agents.llm import ChatMessage
 from livekit.agents.metrics import AgentSessionUsage, LLMModelUsage, STTModelUsage, TTSModelUsage
 
+from voiceagent_runtime.chain.rotation import ChainFailedError
+
 from .catalog import PROVIDER_STAGES
 from .channel import Observation
 
@@ -94,6 +96,8 @@ def _item(event: ConversationItemAddedEvent, send: Send, floor: _Floor) -> None:
 
 
 def _error(event: ErrorEvent, send: Send) -> None:
+    if isinstance(getattr(event.error, "error", None), ChainFailedError):  # its attempts are counted one by one
+        return
     stages = ((stt.STT, "stt"), (llm.LLM, "llm"), (tts.TTS, "tts"))
     stage = next((name for kind, name in stages if isinstance(event.source, kind)), "other")
     send(Observation("provider_error", label=stage))
