@@ -19,6 +19,44 @@ from voiceagent_operator.settings import OperatorSettings
 from voiceagent_runtime import config, platform_api, providers, secrets, settings
 
 OPERATOR = OperatorSettings(worker_image="example.com/worker:1")
+# Options that a stage's first provider and its fallbacks have alike.
+DEEPGRAM: dict[str, Any] = {
+    "punctuate": False,
+    "smartFormat": True,
+    "noDelay": False,
+    "numerals": True,
+    "dictation": True,
+    "profanityFilter": True,
+    "fillerWords": False,
+    "endpointing": "100ms",
+    "utteranceEnd": "1s",
+    "keyterm": ["Zürich"],
+    "redact": ["pci"],
+    "tags": ["desk"],
+    "mipOptOut": True,
+}
+MODEL: dict[str, Any] = {
+    "provider": "openai",
+    "model": "gpt-4o",
+    "temperature": 0.5,
+    "topP": 0.9,
+    "maxCompletionTokens": 99,
+    "reasoningEffort": "low",
+    "verbosity": "low",
+    "parallelToolCalls": False,
+    "serviceTier": "priority",
+    "promptCacheKey": "desk",
+    "store": False,
+    "extraHeaders": [{"name": "X-Tenant", "value": "desk"}],
+}
+VOICE: dict[str, Any] = {
+    "speed": 1.1,
+    "volume": 1.2,
+    "emotion": "Calm",
+    "sampleRate": 16000,
+    "pronunciationDictId": "pdict_1",
+    "textPacing": True,
+}
 FULL: dict[str, Any] = {
     "agentName": "receptionist",
     "instructions": "Be brief.",
@@ -30,40 +68,23 @@ FULL: dict[str, Any] = {
         "model": "nova-3",
         "language": "de-CH",
         "baseUrl": "https://stt.example.com/v1/listen",
-        "options": {
-            "punctuate": False,
-            "smartFormat": True,
-            "noDelay": False,
-            "numerals": True,
-            "dictation": True,
-            "profanityFilter": True,
-            "fillerWords": False,
-            "endpointing": "100ms",
-            "utteranceEnd": "1s",
-            "keyterm": ["Zürich"],
-            "redact": ["pci"],
-            "tags": ["desk"],
-            "mipOptOut": True,
-        },
+        "options": DEEPGRAM,
         "timeout": "3s",
-        "fallbacks": [{"model": "nova-3-general", "baseUrl": "https://stt.example.net/v1/listen"}],
+        "fallbacks": [
+            {
+                "provider": "deepgram",
+                "model": "nova-3-medical",
+                "language": "de",
+                "baseUrl": "https://stt.example.net/v1/listen",
+                "options": DEEPGRAM,
+            }
+        ],
     },
     "llm": {
-        "provider": "openai",
-        "model": "gpt-4o",
         "baseUrl": "https://llm.example.com/v1",
-        "temperature": 0.5,
-        "topP": 0.9,
-        "maxCompletionTokens": 99,
-        "reasoningEffort": "low",
-        "verbosity": "low",
-        "parallelToolCalls": False,
-        "serviceTier": "priority",
-        "promptCacheKey": "desk",
-        "store": False,
-        "extraHeaders": [{"name": "X-Tenant", "value": "desk"}],
+        **MODEL,
         "timeout": "4s",
-        "fallbacks": [{"model": "gpt-4.1-mini"}, {"baseUrl": "https://llm.example.net/v1", "topP": 0.5}],
+        "fallbacks": [{"model": "gpt-4.1-mini"}, {"baseUrl": "https://llm.example.net/v1", **MODEL}],
     },
     "tts": {
         "provider": "cartesia",
@@ -71,14 +92,18 @@ FULL: dict[str, Any] = {
         "voice": "v-1",
         "language": "de",
         "baseUrl": "https://tts.example.com",
-        "speed": 1.1,
-        "volume": 1.2,
-        "emotion": "Calm",
-        "sampleRate": 16000,
-        "pronunciationDictId": "pdict_1",
-        "textPacing": True,
+        **VOICE,
         "timeout": "2.5s",
-        "fallbacks": [{"voice": "v-2", "language": "fr"}],
+        "fallbacks": [
+            {
+                "provider": "cartesia",
+                "model": "sonic-3",
+                "voice": "v-2",
+                "language": "fr",
+                "baseUrl": "https://tts.example.net",
+                **VOICE,
+            }
+        ],
     },
     "vad": {
         "activationThreshold": 0.6,

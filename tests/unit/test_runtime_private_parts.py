@@ -1,4 +1,4 @@
-"""One module alone touches what the SDK does not promise to keep, so an upgrade of the SDK is read in one place."""
+"""Two modules alone touch what the SDK does not promise to keep, so an upgrade of the SDK is read in two places."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import voiceagent_runtime
 
 FOLDER = Path(voiceagent_runtime.__file__).parent
-ALLOWED = FOLDER / "worker.py"
+ALLOWED = (FOLDER / "worker.py", FOLDER / "chain" / "deepgram_stream.py")
 NAMED_TUPLES = ("_asdict", "_replace")  # public, whatever they look like
 
 
@@ -27,9 +27,9 @@ def private_parts(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(FOLDER)))
-def test_only_the_worker_touches_the_sdks_private_parts(path: Path) -> None:
+def test_only_these_touch_the_sdks_private_parts(path: Path) -> None:
     found = private_parts(path.read_text())
-    assert bool(found) is (path == ALLOWED), found
+    assert bool(found) is (path in ALLOWED), found
 
 
 def test_a_private_part_is_noticed() -> None:

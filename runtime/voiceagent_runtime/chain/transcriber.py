@@ -155,7 +155,7 @@ class _Listening(stt.RecognizeStream):
         if self._current is not None:
             self._current.end_input()
 
-    def _give(self, data: rtc.AudioFrame | stt.RecognizeStream._FlushSentinel) -> None:
+    def _give(self, data: object) -> None:
         if self._current is None:
             return
         with contextlib.suppress(RuntimeError):  # it failed a moment ago; the memory keeps the frame
