@@ -75,7 +75,57 @@ async def test_each_example_is_accepted(plane: ControlPlane, path: Path) -> None
         assert (await dry_run(plane, thing))["metadata"]["name"] == thing["metadata"]["name"]
 
 
-async def test_kubectl_explain_is_a_manual(plane: ControlPlane) -> None:
-    shown = await plane.kubectl("explain", "va.spec.turn.endpointing")
-    assert "How long the agent waits after a caller's last word." in shown
-    assert "Default: 300ms with a turn detector" in " ".join(shown.split())
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("va.spec.turn", ["Taking turns in the conversation.", "`vad` waits for silence", "Default: v1-mini."]),
+        ("va.spec.turn.endpointing", ["How long the agent waits after a caller's last word.", "Default: 300ms"]),
+        ("va.spec.worker", ["most calls that one worker takes at once", "The operator's own are refused."]),
+        ("va.spec.rollout", ["How many earlier revisions stay", "the rollout waits"]),
+        ("va.status.revisions", ["`Draining`: they finish their calls."]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_kubectl_explain_is_a_manual(plane: ControlPlane, path: str, words: list[str]) -> None:
+    shown = " ".join((await plane.kubectl("explain", path)).split()).lower()
+    assert [each for each in words if each.lower() not in shown] == []
+
+
+async def test_scale_status_and_columns_say_what_was_asked_and_what_was_seen(plane: ControlPlane) -> None:
+    await plane.kubectl("create", "-f", "-", stdin=json.dumps(voice_agent({}, name="seen")))
+    await plane.kubectl("scale", "va/seen", "--replicas=3")
+    since = "2026-11-24T12:00:00Z"
+    ready = {"type": "Ready", "status": "True", "reason": "WorkersReady", "message": "3 workers are ready for calls."}
+    revision = {"name": "seen-1", "state": "Serving", "replicas": 3, "readyReplicas": 2, "calls": 4, "since": since}
+    status = {
+        "replicas": 4,
+        "readyReplicas": 2,
+        "draining": 1,
+        "calls": 5,
+        "capacity": 16,
+        "revision": "seen-1",
+        "revisions": [revision, {**revision, "name": "seen-0", "state": "Draining", "replicas": 1, "calls": None}],
+        "selector": "voiceagent.dev/agent=seen",
+        "conditions": [{**ready, "observedGeneration": 2, "lastTransitionTime": since}],
+    }
+    del status["revisions"][1]["calls"]
+    body = json.dumps({"status": status, "spec": {"greeting": "not through this door"}})
+    await plane.kubectl("patch", "va", "seen", "--subresource=status", "--type=merge", "-p", body)
+    header, row = (await plane.kubectl("get", "va", "seen")).splitlines()
+    assert header.split() == ["NAME", "READY", "CALLS", "CAPACITY", "WORKERS", "DRAINING", "REVISION", "AGE"]
+    assert row.split()[:7] == ["seen", "True", "5", "16", "2", "1", "seen-1"]
+    assert "3 workers are ready for calls." in await plane.kubectl("get", "va", "seen", "-o", "wide")
+    root = "/apis/voiceagent.dev/v1alpha1/namespaces/default/voiceagents/seen"
+    scale = await plane.get(f"{root}/scale")
+    assert (scale["spec"]["replicas"], scale["status"]["replicas"]) == (3, 4)
+    assert scale["status"]["selector"] == "voiceagent.dev/agent=seen"
+    assert "greeting" not in (await plane.get(root))["spec"]
+    await plane.kubectl("wait", "va/seen", "--for=condition=Ready", "--timeout=5s")
+
+
+async def test_a_state_that_no_revision_has_is_refused(plane: ControlPlane) -> None:
+    await plane.kubectl("create", "-f", "-", stdin=json.dumps(voice_agent({}, name="odd")))
+    odd = {"name": "odd-1", "state": "Sleeping", "replicas": 0, "readyReplicas": 0, "since": "now"}
+    body = json.dumps({"status": {"revisions": [odd]}})
+    with pytest.raises(TestbedError, match=r"status.revisions\[0\].state: Unsupported value"):
+        await plane.kubectl("patch", "va", "odd", "--subresource=status", "--type=merge", "-p", body)
