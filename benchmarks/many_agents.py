@@ -189,9 +189,7 @@ class Bench:
             self.operator.start()
         figures = await self._make(new)
         figures |= await self._baseline(new[0])
-        figures["objects a second, of the baseline's"] = (
-            figures["agents a second"] / figures["baseline agents a second"]
-        )
+        figures["agents a second, to the baseline"] = figures["agents a second"] / figures["baseline agents a second"]
         await self._serve(new)
         figures |= await self._restart()
         figures |= await self._change()

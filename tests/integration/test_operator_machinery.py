@@ -286,21 +286,18 @@ async def test_an_api_server_that_hangs_for_one_namespace_delays_no_other(bench:
     await bench.plane.kubectl("delete", "namespace", "hanging", "--wait=false")
 
 
-async def test_a_thousand_failing_agents_in_one_namespace_do_not_delay_a_good_one_in_another(
+async def test_hundreds_of_failing_agents_in_one_namespace_do_not_delay_a_good_one_in_another(
     bench: Bench, one: Replica
 ) -> None:
     await bench.plane.kubectl("create", "namespace", "failing")
     await bench.plane.kubectl("create", "quota", "none", "--hard=count/deployments.apps=0", "-n", "failing")
-    many = [agent(f"f{number}", "failing") for number in range(1000)]
-    for part in range(0, 1000, 250):
-        flood = json.dumps(_list(many[part : part + 250]))
-        await bench.plane.kubectl("create", "-f", "-", stdin=flood, timeout=100)
+    flood = _list([agent(f"f{number}", "failing") for number in range(300)])
+    await bench.plane.kubectl("create", "-f", "-", stdin=json.dumps(flood), timeout=100)
     took = []
     for number in range(5):
         await bench.apply(f"good{number}")
         took.append(await bench.until_deployed(f"good{number}"))
     assert max(took) < 5, took
-    assert await one.metric("voiceagent_operator_queue_depth") >= 0
     await bench.plane.kubectl("delete", "namespace", "failing", "--wait=false")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
 
+from voiceagent_operator import handlers
 from voiceagent_operator import watch as watching
 from voiceagent_operator.api_server import ApiServer, ClusterError, ClusterRefusedError, GoneError
 from voiceagent_operator.kinds import KINDS
@@ -143,3 +145,16 @@ async def test_a_watch_that_stands_still_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(watching, "monotonic", lambda: now + STUCK_AFTER + 1)
     assert "the watch of pods has stood still" in (setting.watch.stuck() or "")
     running.cancel()
+
+
+def test_kopf_may_try_for_ever_and_touches_nothing() -> None:
+    settings = handlers._settings()
+    delays = list(itertools.islice(iter(settings.networking.error_backoffs), 1000))
+    assert all(0 < delay <= 40 for delay in delays), "it would give up, or wait for long, in a long outage"
+    assert len(set(delays)) > 500, "all replicas would come back at once"
+    assert settings.watching.chunk_size is None, "a page that expires ends the watch"
+    assert settings.watching.inactivity_timeout, "a silent watch would never be noticed"
+    assert settings.queueing.worker_limit is None, "a retry would hold a worker"
+    assert settings.process.ultimate_exiting_timeout is None, "it would kill the process with the thread"
+    assert settings.peering.standalone
+    assert not settings.posting.enabled
