@@ -7,6 +7,7 @@ missing dependency be reported as a sentence.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -75,16 +76,17 @@ def _run(options: argparse.Namespace) -> int:
         return reload.run(chosen, dotenv, inherited)
 
     from . import server  # noqa: PLC0415
-    from .telemetry import logs  # noqa: PLC0415
+    from .telemetry import logs, stdio  # noqa: PLC0415
 
-    logs.configure(chosen.level, chosen.log_format)
+    handler = logs.configure(chosen.level, chosen.log_format)
     agent = config.load(chosen)
     server.check(chosen, agent)
     if options.command == "check-config":
         agent = asyncio.run(server.configuration(chosen, agent))
         _show(agent.model_dump(mode="json", by_alias=True, exclude_none=True))
         return 0
-    asyncio.run(server.serve(chosen, agent, drain=not options.no_drain))
+    with stdio.as_log_lines(handler) if chosen.log_format == "json" else contextlib.nullcontext():
+        asyncio.run(server.serve(chosen, agent, drain=not options.no_drain))
     return 0
 
 

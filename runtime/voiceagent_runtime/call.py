@@ -29,7 +29,7 @@ from .rivals import Rivals
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
 from .snapshot import Current
-from .telemetry import tracing, turns
+from .telemetry import otlp, turns, usage
 from .telemetry.channel import Observation, Sender
 from .telemetry.record import CallRecord
 
@@ -37,6 +37,8 @@ log = logging.getLogger("voiceagent.call")
 
 # The SDK starts the next process at once when one cannot be warmed. This is the pause between two attempts.
 PREWARM_PAUSE = 3.0
+# The reason that the worker gives to calls which are still live when a drain has taken as long as it may.
+DRAIN_TIMEOUT = "drain timeout"
 # With the platform API's own bound, a caller waits one second at most.
 LISTING_SECONDS = 0.25
 # Whether a hang-up ends the call depends on who else is there: `Call._left` decides, not the SDK. What hears the caller
@@ -49,14 +51,15 @@ def prewarm(settings: Settings, config: AgentConfig, observations: Path, process
     """Make a job process ready for a call, and tell the main process whether that worked."""
     sender = Sender(observations)
     try:
-        providers.check(config, Secrets(settings.secrets_dir))
-        tracing.start(settings)
+        secrets = Secrets(settings.secrets_dir)
+        providers.check(config, secrets)
+        otlp.start(settings, secrets)
     except Exception as error:
         sender.send(Observation("prewarm_failed", label=str(error)[:500]))
         sender.deliver(PREWARM_PAUSE)
         time.sleep(PREWARM_PAUSE)
         raise
-    process.userdata["observations"] = CallRecord(sender)
+    process.userdata["observations"] = CallRecord(sender, settings.prices)
     sender.send(Observation("prewarmed"))
     sender.deliver(PREWARM_PAUSE)
 
@@ -66,7 +69,6 @@ async def answer(settings: Settings, config: AgentConfig, current: Path, context
     record = context.proc.userdata["observations"]
     call = Call(context, record)
     context.add_shutdown_callback(call.ended)
-    context.log_context_fields = {"call": context.job.id}
     secrets = Secrets(settings.secrets_dir)
     for name in LIVEKIT:  # the SDK's room API reads them from the environment, which is as old as the worker
         os.environ[name] = secrets.get(name)
@@ -197,10 +199,11 @@ class Call:
 
     async def ended(self, reason: str) -> None:
         """Report the end of the call; runs last in the job, however it ended."""
-        by_reason = {"room disconnected": "caller_lost", "job crashed": "error"}
+        by_reason = {"room disconnected": "caller_lost", "job crashed": "error", DRAIN_TIMEOUT: "drain_timeout"}
         outcome = self._outcome or by_reason.get(reason, "shutdown")
         if reason == "job crashed":
             self._record.send(Observation("call_error", label="other"))
         if self._session is not None:
-            turns.report_usage(self._session.usage, self._record.send)
+            for observation in usage.observations(self._session.usage, self._record.prices):
+                self._record.send(observation)
         log.info("call ended", extra={"reason": reason, **self._record.end(outcome)})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import assemble, cgroup, endpoints, podinfo, providers
+from .call import DRAIN_TIMEOUT
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import WorkerError, configuration_error
 from .phrases import phrases
@@ -23,7 +24,7 @@ from .recordings import Recordings
 from .secrets import LIVEKIT, Secrets
 from .settings import Settings
 from .snapshot import Current
-from .telemetry import channel, tracing
+from .telemetry import channel, otlp
 from .telemetry.metrics import Metrics
 from .worker import Worker
 
@@ -90,7 +91,7 @@ def _check_later(config: AgentConfig, started: AgentConfig, settings: Settings, 
 
 
 def _prepare_environment(settings: Settings) -> None:
-    tracing.keep_content_out(settings)
+    otlp.keep_content_out(settings)
     # It marks a worker hosted in LiveKit's cloud: the SDK would drop our capacity rules, and send it to the
     # LLM's host.
     if os.environ.pop("LIVEKIT_WORKER_TOKEN", None):
@@ -149,6 +150,7 @@ async def _drain(worker: Worker, hurry: asyncio.Event, timeout: float) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await draining
     log.warning("calls are still live at the end of the drain; they end now")
+    await worker.end_calls(DRAIN_TIMEOUT)
 
 
 async def _follow_cordon(worker: Worker, directory: Path) -> None:

@@ -13,11 +13,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_core import from_json
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .durations import Duration
 from .errors import configuration_error
+from .prices import Price
 from .quantities import Memory
+
+Protocol = Literal["http/protobuf", "grpc"]
+Exporter = Literal["otlp", "none"]
 
 _ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL", "TRACE": "DEBUG"}
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -29,6 +34,13 @@ def _level(text: object) -> str:
     if level not in _LEVELS:
         raise ValueError(f"{text!r} is not a log level: use one of {', '.join(_LEVELS)}")
     return level
+
+
+def _json(value: object) -> object:
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('this is not JSON such as [{"provider": "openai", "inputTokens": 0.15}]') from None
 
 
 class Settings(BaseSettings):
@@ -59,7 +71,18 @@ class Settings(BaseSettings):
     platform_api_url: str = Field("http://localhost:8000", validation_alias="PLATFORM_API_URL")
     platform_api_refresh: Duration = Field(60.0, ge=1, validation_alias="PLATFORM_API_REFRESH")
     state_dir: Path = Field(Path("/tmp/voiceagent"), validation_alias="VOICEAGENT_STATE_DIR")
+    prices: Annotated[tuple[Price, ...], NoDecode, BeforeValidator(_json)] = Field(
+        (), validation_alias="VOICEAGENT_PRICES"
+    )
     otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_traces_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otlp_metrics_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+    otlp_protocol: Protocol = Field("http/protobuf", validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    otlp_traces_protocol: Protocol | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+    otlp_metrics_protocol: Protocol | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_METRICS_PROTOCOL")
+    otel_traces_exporter: Exporter = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    otel_metrics_exporter: Exporter = Field("otlp", validation_alias="OTEL_METRICS_EXPORTER")
+    otel_disabled: bool = Field(False, validation_alias="OTEL_SDK_DISABLED")
     capture_content: bool = Field(False, validation_alias="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
 
     @field_validator("livekit_url")
@@ -110,7 +133,7 @@ def load() -> Settings:
     try:
         return Settings(**none)
     except ValidationError as error:
-        wrong = "; ".join(f"{item['loc'][0]}: {_plain(item['msg'])}" for item in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {_plain(item['msg'])}" for item in error.errors())
         raise configuration_error(
             f"wrong environment variable {wrong}. Correct it and start the worker again."
         ) from None

@@ -8,6 +8,7 @@ these for real.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -17,7 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from livekit.agents import AgentServer, JobRequest
+from livekit.agents.ipc import channel
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
+from livekit.agents.ipc.proto import ShutdownRequest
+from livekit.agents.utils.aio.duplex_unix import DuplexClosed
 
 from . import assemble, call, rivals, rooms
 from .capacity import Admission
@@ -138,6 +142,13 @@ class Worker(AgentServer):
         elif observation.name == "prewarmed":
             self._warm, self._prewarm_problem, self.admission.broken = True, None, False
         self._metrics.observe(observation)
+
+    async def end_calls(self, reason: str) -> None:
+        """End every call and tell it why, which the SDK does not when it closes."""
+        for process in self._proc_pool.processes:
+            if isinstance(process, ProcJobExecutor) and process.running_job is not None:
+                with contextlib.suppress(DuplexClosed):
+                    await channel.asend_message(process._pch, ShutdownRequest(reason=reason))
 
     async def _requested(self, request: JobRequest) -> None:
         refusal = self.admission.admit(request.id, self._running())

@@ -17,6 +17,7 @@ from voiceagent_operator.resources.config_map import agent_configuration
 from voiceagent_operator.resources.environment import MAX_SESSIONS
 from voiceagent_operator.settings import OperatorSettings
 from voiceagent_runtime import config, platform_api, providers, secrets, settings
+from voiceagent_runtime.telemetry import otlp
 
 OPERATOR = OperatorSettings(worker_image="example.com/worker:1")
 # Options that a stage's first provider and its fallbacks have alike.
@@ -194,7 +195,23 @@ FULL: dict[str, Any] = {
         "drainTimeout": "1h30m",
         "logLevel": "WARN",
     },
-    "telemetry": {"otlpEndpoint": "http://collector:4318", "captureContent": True},
+    "telemetry": {
+        "otlpEndpoint": "http://collector:4318",
+        "protocol": "grpc",
+        "credentials": {"secretName": "collector", "key": "headers"},
+        "captureContent": True,
+        "prices": [
+            {
+                "provider": "openai",
+                "model": "gpt-4o",
+                "inputTokens": 0.15,
+                "cachedInputTokens": 0.075,
+                "outputTokens": 0.6,
+                "characters": 15,
+                "audioMinutes": 0.006,
+            }
+        ],
+    },
 }
 
 # What excludes fields of the example above.
@@ -308,7 +325,8 @@ def test_the_runtime_reads_the_environment_as_it_was_written(monkeypatch: pytest
     assert read.call_memory_limit == 512 * 2**20
     assert (read.log_level, read.log_format, read.port) == ("WARNING", "json", 8081)
     assert (read.platform_api_url, read.platform_api_agent) == ("https://platform.example.com/v1", "a")
-    assert (read.otlp_endpoint, read.capture_content) == ("http://collector:4318", True)
+    assert (read.otlp_endpoint, read.otlp_protocol, read.capture_content) == ("http://collector:4318", "grpc", True)
+    assert [price.model_dump(by_alias=True) for price in read.prices] == FULL["telemetry"]["prices"]
 
 
 def test_an_empty_spec_means_the_same_to_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,10 +343,12 @@ def test_the_paths_are_mounted_where_the_runtime_looks(monkeypatch: pytest.Monke
 
 
 def test_every_key_that_the_runtime_needs_has_a_file() -> None:
-    volumes = desired(agent({"platform": FULL["platform"]}), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
+    deployment = desired(agent({name: FULL[name] for name in ("platform", "telemetry")}), OPERATOR)[-1]
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
     sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
     files = {source["secret"]["items"][0]["path"] for source in sources}
-    assert {*secrets.PROVIDERS.values(), platform_api.TOKEN, "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"} <= files
+    needed = {*secrets.PROVIDERS.values(), *secrets.LIVEKIT, platform_api.TOKEN, otlp.HEADERS}
+    assert needed <= files
 
 
 def test_a_fallbacks_key_lies_where_the_runtime_looks_for_it() -> None:

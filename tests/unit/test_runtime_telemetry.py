@@ -176,3 +176,26 @@ async def test_the_end_of_a_call_is_reported_before_the_line_says_so(path: Path,
     assert [each.name for each in heard] == ["call_started", "call_seconds", "call_ended"]
     assert fields["outcome"] == "completed"
     assert fields["duration"] == pytest.approx(heard[1].value, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("told", "blamed"),
+    [
+        ([Observation("provider_error", label="llm"), Observation("provider_error", label="tts")], "tts"),
+        ([Observation("call_error", label="stt"), Observation("provider_error", label="tts")], "stt"),
+        ([], "other"),
+    ],
+    ids=["the last that failed", "who was blamed already", "nobody"],
+)
+async def test_a_call_that_ends_in_error_names_one_culprit(
+    path: Path, heard: list[Observation], told: list[Observation], blamed: str
+) -> None:
+    def job() -> None:
+        record = CallRecord(Sender(path))
+        for observation in told:
+            record.send(observation)
+        record.end("error")
+
+    await asyncio.to_thread(job)
+    await until(lambda: heard and heard[-1].name == "call_ended", "the end")
+    assert [each.label for each in heard if each.name == "call_error"] == [blamed]

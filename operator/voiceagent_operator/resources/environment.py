@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from voiceagent_operator.api.conversation import Function, MCPServer, Tools
@@ -9,7 +10,7 @@ from voiceagent_operator.api.credentials import ProviderCredentials
 from voiceagent_operator.api.llm import LLM, LLMProvider
 from voiceagent_operator.api.platform import TOKEN, PlatformCredentials
 from voiceagent_operator.api.stt import STT, STTProvider
-from voiceagent_operator.api.telemetry import Telemetry
+from voiceagent_operator.api.telemetry import HEADERS, CollectorCredentials, Telemetry
 from voiceagent_operator.api.tts import TTS, TTSProvider
 from voiceagent_operator.api.v1alpha1 import VoiceAgent
 from voiceagent_operator.api.worker import Worker
@@ -60,11 +61,14 @@ def idle_processes(worker: Worker) -> int:
 
 def _telemetry(agent: VoiceAgent) -> dict[str, str]:
     telemetry = agent.spec.telemetry or Telemetry()
+    prices = [price.model_dump(by_alias=True, exclude_none=True) for price in telemetry.prices or []]
+    values = {"VOICEAGENT_PRICES": json.dumps(prices)} if prices else {}
     if not telemetry.otlp_endpoint:
-        return {}
+        return values
     place = {"k8s.namespace.name": agent.metadata.namespace, "voiceagent.name": agent.metadata.name}
-    return {
+    return values | {
         "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.otlp_endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": telemetry.protocol or "http/protobuf",
         "OTEL_SERVICE_NAME": agent.metadata.name,
         "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in place.items()),
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": str(bool(telemetry.capture_content)).lower(),
@@ -88,6 +92,7 @@ def secret_files(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, A
         *_stage(spec.llm, "llm", "OPENAI_API_KEY", credentials_secret),
         *_stage(spec.tts, "tts", "CARTESIA_API_KEY", credentials_secret),
         *_platform(agent, credentials_secret),
+        *_collector(agent, credentials_secret),
         *_tools(agent),
     ]
 
@@ -120,6 +125,14 @@ def _platform(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]
         return []
     own = platform.credentials or PlatformCredentials()
     return [_source(own.secret_name or credentials_secret, own.key or TOKEN, TOKEN)]
+
+
+def _collector(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]]:
+    telemetry = agent.spec.telemetry
+    if telemetry is None or not telemetry.otlp_endpoint:
+        return []
+    own = telemetry.credentials or CollectorCredentials()
+    return [_source(own.secret_name or credentials_secret, own.key or HEADERS, HEADERS)]
 
 
 def _stage(first: STT | LLM | TTS | None, stage: str, file: str, credentials_secret: str) -> list[dict[str, Any]]:

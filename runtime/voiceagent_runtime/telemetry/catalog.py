@@ -16,6 +16,7 @@ OUTCOMES = (
     "too_long",
     "away",
     "error",
+    "drain_timeout",
     "shutdown",
     "removed",
     "killed",
@@ -23,7 +24,8 @@ OUTCOMES = (
 )
 CULPRITS = ("stt", "llm", "tts", "other")
 TURN_STAGES = ("end_of_turn", "transcription", "llm_ttft", "tts_ttfb", "e2e")
-PROVIDER_STAGES = ("stt", "llm", "tts")
+PROVIDERS = {"stt": "deepgram", "llm": "openai", "tts": "cartesia"}
+PROVIDER_STAGES = tuple(PROVIDERS)
 TOKEN_KINDS = ("input", "input_cached", "output")
 AUDIO_STAGES = ("stt", "tts")
 PLATFORM_RESULTS = ("ok", "not_modified", "none", "failed", "invalid")
@@ -32,7 +34,8 @@ RECOVERIES = ("answered", "hung_up", "given_up", "failed")
 TOOL_RESULTS = ("ok", "error")
 MCP_RESULTS = ("ok", "failed")
 
-_SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+SECONDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+_COSTS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _CALL_SECONDS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0)
 
 By = tuple[str, tuple[str, ...]]  # a label and its values
@@ -51,7 +54,7 @@ class Metric:
     observation: str = ""
     label: str = ""
     values: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = _SECONDS
+    buckets: tuple[float, ...] = SECONDS
 
     @property
     def exposed(self) -> str:
@@ -73,7 +76,7 @@ def _counter(name: str, meaning: str, observation: str, by: By = _ALONE) -> Metr
 
 
 def _histogram(
-    name: str, meaning: str, observation: str, by: By = _ALONE, *, buckets: tuple[float, ...] = _SECONDS
+    name: str, meaning: str, observation: str, by: By = _ALONE, *, buckets: tuple[float, ...] = SECONDS
 ) -> Metric:
     return Metric("histogram", name, meaning, _p95(name, by[0]), observation, *by, buckets)
 
@@ -156,6 +159,19 @@ CATALOG = (
     _counter("voiceagent_llm_tokens", "Tokens of the language model, by kind.", "tokens", ("kind", TOKEN_KINDS)),
     _counter("voiceagent_tts_characters", "Characters turned into speech.", "characters"),
     _counter("voiceagent_audio_seconds", "Audio transcribed or spoken.", "audio", ("stage", AUDIO_STAGES)),
+    _counter(
+        "voiceagent_cost",
+        "Cost at the prices of `VOICEAGENT_PRICES` (`telemetry.prices`) and in their currency, by provider.",
+        "cost",
+        ("provider", tuple(PROVIDERS.values())),
+    ),
+    _histogram("voiceagent_call_cost", "Cost of single calls, where prices are given.", "call_cost", buckets=_COSTS),
+    _counter(
+        "voiceagent_unpriced_calls",
+        "Calls that used a model without a price, by provider: the costs above are too low by these.",
+        "unpriced",
+        ("provider", tuple(PROVIDERS.values())),
+    ),
     _counter(
         "voiceagent_platform_api_requests",
         "Requests to the platform API, by result.",

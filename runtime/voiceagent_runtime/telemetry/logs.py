@@ -11,10 +11,10 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_NOISY = ("aiohttp.access", "asyncio", "httpcore2", "httpx2", "livekit", "openai", "watchfiles")
+_NOISY = ("aiohttp.access", "asyncio", "httpcore2", "httpx2", "livekit", "openai", "urllib3", "watchfiles")
 _COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 41}
 # Fields whose values hold speech, prompts or whole requests (names and metadata of callers) by their nature.
 _PRIVATE = frozenset({"job_request", "job", "ws_data", "text", "transcript", "user_transcript", "arguments", "output"})
@@ -24,10 +24,28 @@ _QUOTED = re.compile(
 )
 
 
+# LiveKit puts a caller's number into the name of the room that it makes for a call from the telephone network.
+_NUMBER = re.compile(r"\+\d{5,}(?=\d\d)")
+_LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+
+
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields that somebody attached to the record and that may be shown."""
-    found = {key: value for key, value in vars(record).items() if key not in _STANDARD and _is_public(key)}
-    return {key: _unquoted(str(value)) if isinstance(value, str | Exception) else value for key, value in found.items()}
+    """Return the fields that somebody attached to the record and that may be shown; `call` is LiveKit's job."""
+    found = {
+        "call" if key == "job_id" else key: value
+        for key, value in vars(record).items()
+        if key not in _STANDARD and _is_public(key)
+    }
+    return {key: _shown(str(value)) if isinstance(value, str | Exception) else value for key, value in found.items()}
+
+
+def level(record: logging.LogRecord) -> str:
+    """Return Python's name for the record's level; the SDK has names of its own for some in between."""
+    return logging.getLevelName(next((known for known in _LEVELS if record.levelno >= known), logging.DEBUG))
+
+
+def _shown(text: str) -> str:
+    return _NUMBER.sub("+…", _unquoted(text))
 
 
 def _unquoted(text: str) -> str:
@@ -45,15 +63,15 @@ class JsonFormatter(logging.Formatter):
         """Render the record."""
         line: dict[str, Any] = {
             "timestamp": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
+            "level": level(record),
             "logger": record.name,
-            "message": _unquoted(record.getMessage()),
+            "message": _shown(record.getMessage()),
             **fields(record),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
-            line["exception"] = _unquoted(record.exc_text)
+            line["exception"] = _shown(record.exc_text)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -66,11 +84,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Render the record."""
-        return _unquoted(super().format(record))
+        return _shown(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Render the line without its exception."""
-        record.message = _unquoted(record.message)
+        record.message, record.levelname = _shown(record.message), level(record)
         extra = " ".join(f"{key}={value}" for key, value in fields(record).items())
         line = super().formatMessage(record)
         if not self._colour:
@@ -78,8 +96,8 @@ class TextFormatter(logging.Formatter):
         return f"\033[{_COLOURS.get(record.levelname, 0)}m{line}\033[0m  \033[90m{extra}\033[0m"
 
 
-def configure(level: int, style: Literal["json", "text"]) -> None:
-    """Send all logs of this process, and of its job processes, to standard output."""
+def configure(level: int, style: Literal["json", "text"]) -> logging.StreamHandler[TextIO]:
+    """Send all logs of this process, and of its job processes, to standard output; return what writes them."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(colour=sys.stdout.isatty()))
     logging.captureWarnings(True)
@@ -90,3 +108,4 @@ def configure(level: int, style: Literal["json", "text"]) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     for name in ("livekit.agents", "livekit.plugins"):
         logging.getLogger(name).setLevel(level)
+    return handler

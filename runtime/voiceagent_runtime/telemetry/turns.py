@@ -1,5 +1,4 @@
-"""What a conversation tells about itself, as observations: latencies by turn, interruptions, usage,
-errors."""
+"""What a conversation tells about itself, as observations: latencies by turn, interruptions, errors."""
 
 from __future__ import annotations
 
@@ -20,7 +19,6 @@ from livekit.agents import (
     tts,
 )
 from livekit.agents.llm import ChatMessage
-from livekit.agents.metrics import AgentSessionUsage, LLMModelUsage, STTModelUsage, TTSModelUsage
 
 from voiceagent_runtime.chain.rotation import ChainFailedError
 
@@ -107,17 +105,3 @@ def _closed(event: CloseEvent, send: Send) -> None:
     if event.reason == CloseReason.ERROR:
         stage = getattr(event.error, "type", "").removesuffix("_error")
         send(Observation("call_error", label=stage if stage in PROVIDER_STAGES else "other"))
-
-
-def report_usage(usage: AgentSessionUsage, send: Send) -> None:
-    """Report what the call used of each provider."""
-    for part in usage.model_usage:
-        if isinstance(part, LLMModelUsage):
-            send(Observation("tokens", part.input_tokens, "input"))
-            send(Observation("tokens", part.input_cached_tokens, "input_cached"))
-            send(Observation("tokens", part.output_tokens, "output"))
-        elif isinstance(part, TTSModelUsage):
-            send(Observation("characters", part.characters_count))
-            send(Observation("audio", part.audio_duration, "tts"))
-        elif isinstance(part, STTModelUsage):
-            send(Observation("audio", part.audio_duration, "stt"))

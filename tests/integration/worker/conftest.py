@@ -18,6 +18,7 @@ import yaml
 
 from voiceagent_testbed.line import Line
 from voiceagent_testbed.livekit_server import LiveKitServer
+from voiceagent_testbed.otlp_receiver import OTLPReceiver
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.simulators import Simulators
 
@@ -187,6 +188,12 @@ async def vendors(tmp_path: Path, connected: dict[str, str], simulators: Simulat
     }
     (tmp_path / "agent.yaml").write_text(yaml.safe_dump(agent))
     return connected | simulators.keys | {"VOICEAGENT_CONFIG_FILE": str(tmp_path / "agent.yaml")}
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[OTLPReceiver]:
+    async with OTLPReceiver() as running:
+        yield running
 
 
 Dial = Callable[..., Awaitable[Line]]

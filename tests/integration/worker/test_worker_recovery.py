@@ -82,7 +82,7 @@ async def test_callers_whose_process_is_killed_hear_a_new_agent_until_it_would_o
         assert await worker.exit_status() == 0
         assert 2 <= monotonic() - began < 15
         assert "calls are still live at the end of the drain; they end now" in worker.output()
-        assert '"outcome": "shutdown"' in worker.output()  # no scrape comes between this and the exit
+        assert '"outcome": "drain_timeout"' in worker.output()  # no scrape comes between this and the exit
 
 
 async def test_a_call_over_its_memory_limit_is_ended_counted_and_answered_anew(
