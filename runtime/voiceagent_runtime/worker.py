@@ -145,8 +145,8 @@ class Worker(AgentServer):
 
     async def end_calls(self, reason: str) -> None:
         """End every call and tell it why, which the SDK does not when it closes."""
-        for process in self._proc_pool.processes:
-            if isinstance(process, ProcJobExecutor) and process.running_job is not None:
+        for process in self._processes():
+            if process.running_job is not None:
                 with contextlib.suppress(DuplexClosed):
                     await channel.asend_message(process._pch, ShutdownRequest(reason=reason))
 

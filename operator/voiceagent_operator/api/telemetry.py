@@ -10,7 +10,7 @@ from .fields import HttpUrl, Identifier, Model, SecretKey, SecretName
 
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
-Amount = Annotated[float, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class CollectorCredentials(Model):

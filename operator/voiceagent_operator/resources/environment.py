@@ -129,7 +129,7 @@ def _platform(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]
 
 def _collector(agent: VoiceAgent, credentials_secret: str) -> list[dict[str, Any]]:
     telemetry = agent.spec.telemetry
-    if telemetry is None or not telemetry.otlp_endpoint:
+    if telemetry is None or not (telemetry.otlp_endpoint or telemetry.credentials):
         return []
     own = telemetry.credentials or CollectorCredentials()
     return [_source(own.secret_name or credentials_secret, own.key or HEADERS, HEADERS)]
