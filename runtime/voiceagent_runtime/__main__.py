@@ -62,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Before the metrics' library is imported: it would leave files behind for each call, and hide the SDK's metrics.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     # Imported here for the reasons in this module's docstring.
     import asyncio  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
     _prepare_environment(settings)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voiceagent-")))
+        folder = stack.enter_context(_temporary_folder())
         observations, current = folder / "observations", folder / "current.json"
         secrets = Secrets(settings.secrets_dir)
         platform = PlatformAPI(settings, secrets, metrics.observe)
@@ -82,6 +82,19 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
             following = _follow_platform(platform, config, later, current, settings.platform_api_refresh)
             await stack.enter_async_context(_beside(following))
         await _run(worker, stop, hurry, settings.drain_timeout if drain else 0)
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Without a place to write, job processes could not be made either, and the SDK would try for ever."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="voiceagent-")
+    except OSError:
+        raise configuration_error(
+            "there is no temporary folder that can be written: mount one at /tmp (an emptyDir will do), or set TMPDIR."
+        ) from None
+    with made as folder:
+        yield Path(folder)
 
 
 def _check_later(config: AgentConfig, started: AgentConfig, settings: Settings, secrets: Secrets) -> None:

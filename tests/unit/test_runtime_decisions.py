@@ -18,6 +18,7 @@ from voiceagent_runtime.config import AgentConfig
 from voiceagent_runtime.connection import connection_problem
 from voiceagent_runtime.errors import Problem, Reason
 from voiceagent_runtime.pipeline import Turn
+from voiceagent_runtime.providers import turn_detector
 from voiceagent_runtime.session import turn_handling
 from voiceagent_runtime.telemetry import logs
 from voiceagent_runtime.telemetry.channel import Observation
@@ -226,6 +227,14 @@ def test_a_failed_connection_is_said_in_a_sentence_with_the_address(
     assert found.reason == reason
     assert words in found.message
     assert "ws://lk:7880" in found.message
+
+
+def test_the_end_of_a_turn_is_never_judged_in_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's own choice would be the cloud's model in its development mode and where this variable is set."""
+    monkeypatch.setenv("LIVEKIT_DEV_MODE", "1")
+    monkeypatch.setenv("LIVEKIT_REMOTE_EOT_URL", "https://livekit.example.com")
+    detector = turn_detector(AgentConfig())
+    assert detector.model == "turn-detector-v1-mini"
 
 
 def test_interruption_never_uses_the_clouds_model() -> None:

@@ -1,4 +1,9 @@
-"""Calls through a real LiveKit server: greeting, hang-up, drain, capacity and cordon."""
+"""Calls through a real LiveKit server: greeting, hang-up, drain, capacity and cordon.
+
+Faults of the SDK that these tests keep out: a place that stays taken for twenty seconds after the hang-up; a second
+SIGTERM, or a signal to the whole process group, that ends live calls; a burst that is refused because of an estimate,
+or taken beyond the capacity; readiness that is lost by being busy or draining.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,8 @@
-"""What breaks during a call, and what becomes of the call and of the others: providers, processes, LiveKit, time."""
+"""What breaks during a call, and what becomes of the call and of the others: providers, LiveKit, its key.
+
+Faults of the SDK that these tests keep out: a worker that gives up on LiveKit and then drains; a key that is read once,
+at the start; a failed call that is reported as a success.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,11 @@
-"""The worker as a process, on a real LiveKit server: start, faults, and the answers on its port."""
+"""The worker as a process, on a real LiveKit server: start, faults, and the answers on its port.
+
+Faults of the SDK that these tests keep out: a health answer of 200 while the worker is not registered, not warm or
+cannot warm its processes; exit status 0 where it cannot serve; giving up on LiveKit after two minutes; a hot loop where
+processes cannot be warmed or nothing can be written; missing keys and model files that only show in a call; capacity
+rules that a variable of LiveKit's cloud switches off; metrics that vanish, and files that pile up, with another
+variable; a development mode on a random port that does not restart.
+"""
 
 import asyncio
 import contextlib
@@ -17,9 +24,13 @@ from voiceagent_testbed.livekit_server import LiveKitServer
 RUNTIME = Path(__file__).parents[3] / "runtime"
 
 
-async def test_a_worker_registers_says_so_and_answers_on_its_port(run: Any, connected: dict[str, str]) -> None:
-    token = {"LIVEKIT_WORKER_TOKEN": "of-livekit-cloud"}
-    async with run(connected | token | {"LIVEKIT_AGENT_NAME": "desk"}) as worker:
+async def test_a_worker_registers_says_so_and_answers_on_its_port(
+    run: Any, connected: dict[str, str], tmp_path: Path
+) -> None:
+    files = tmp_path / "metrics"
+    files.mkdir()
+    harmful = {"LIVEKIT_WORKER_TOKEN": "of-livekit-cloud", "PROMETHEUS_MULTIPROC_DIR": str(files)}
+    async with run(connected | harmful | {"LIVEKIT_AGENT_NAME": "desk"}) as worker:
         await worker.ready()
         assert "Connected to LiveKit" in worker.output()
         assert "LIVEKIT_WORKER_TOKEN is ignored" in worker.output()
@@ -30,6 +41,8 @@ async def test_a_worker_registers_says_so_and_answers_on_its_port(run: Any, conn
         assert (await worker.get("/"))[1] == "OK"
         assert json.loads((await worker.get("/worker"))[1])["agent_name"] == "desk"
         assert await worker.metric("voiceagent_registered") == 1
+        assert "lk_agents_active_job_count" in (await worker.get("/metrics"))[1]
+        assert list(files.iterdir()) == []
         worker.process.terminate()
         assert await worker.exit_status() == 0
 
@@ -99,6 +112,19 @@ async def test_a_worker_waits_for_livekit_survives_its_loss_and_registers_again(
         assert monotonic() - began < 8
         assert worker.output().count("Connected to LiveKit") == 2
         assert "Traceback" not in worker.output()
+
+
+async def test_a_worker_that_can_write_nowhere_says_so_in_a_sentence(keys: dict[str, str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("prlimit", "--fsize=0", sys.executable, "-B", str(RUNTIME / "main.py"), "start"),
+        env=os.environ | keys,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await asyncio.wait_for(process.communicate(), 110)
+    assert process.returncode == 2
+    assert errors.decode().startswith("ConfigurationInvalid: there is no temporary folder that can be written")
+    assert "Traceback" not in errors.decode()
 
 
 async def test_a_busy_port_is_said_in_a_sentence(run: Any, connected: dict[str, str], livekit: LiveKitServer) -> None:
