@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .errors import Problem, Reason, WorkerError, report
+
+if TYPE_CHECKING:
+    from .config import AgentConfig
+    from .settings import Settings
 
 EPILOG = """\
 environment (all have defaults but the keys; docs/worker.md lists every variable):
@@ -40,8 +46,32 @@ def parser() -> argparse.ArgumentParser:
     start = commands.add_parser("start", help="serve calls; what the container runs")
     start.add_argument("--no-drain", action="store_true", help="on a signal, end live calls at once")
     commands.add_parser("dev", help="serve calls from this checkout; .env is read, a changed file restarts it")
-    commands.add_parser("check-config", help="check settings, keys and agent.yaml, print the result, and end")
+    checking = commands.add_parser(
+        "check-config",
+        help="check settings, keys, agent.yaml and its tools, print the result, and end",
+        description="Checks all that can be known before a call and prints the configuration that calls would get. "
+        "Exit status: 0 when all is well, 1 when an MCP server is away, 2 when something must be corrected.",
+    )
+    checking.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_chat(commands)
     return top
+
+
+def _add_chat(commands: Any) -> None:
+    chatting = commands.add_parser(
+        "chat",
+        help="talk to the agent by typing: its texts, model and tools, without LiveKit and audio",
+        description="Reads lines from standard input and shows what the agent answers and which tools it calls. "
+        "Ctrl-D ends it. Only the language model's key is needed.",
+    )
+    chatting.add_argument("--json", action="store_true", help="show one JSON object a line")
+    chatting.add_argument("--dispatch", default="", metavar="TEXT", help="metadata of the dispatch, usually JSON")
+    chatting.add_argument("--room", default="chat", metavar="NAME", help="name of the room")
+    chatting.add_argument("--name", default="", help="name of the caller")
+    chatting.add_argument("--metadata", default="", metavar="TEXT", help="metadata of the caller, usually JSON")
+    chatting.add_argument(
+        "--attribute", action="append", default=[], metavar="NAME=VALUE", help="attribute of the caller, once or more"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,6 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options)
     except WorkerError as error:
         problem, status = error.problem, error.status
+        if getattr(options, "json", False):
+            print(json.dumps({"ok": False, "problem": problem._asdict()}), flush=True)
+    except KeyboardInterrupt:
+        return 130
     except ImportError as error:
         message = (
             f"a dependency is not installed ({error}). Install them with `make setup`, or "
@@ -80,15 +114,32 @@ def _run(options: argparse.Namespace) -> int:
     from . import server  # noqa: PLC0415
     from .telemetry import logs, stdio  # noqa: PLC0415
 
-    handler = logs.configure(chosen.level, chosen.log_format)
     agent = config.load(chosen)
-    server.check(chosen, agent)
+    if options.command == "chat":
+        return _chat(options, chosen, agent)
     if options.command == "check-config":
-        agent = asyncio.run(server.configuration(chosen, agent))
-        _show(agent.model_dump(mode="json", by_alias=True, exclude_none=True))
-        return 0
+        from . import check_config  # noqa: PLC0415
+
+        return asyncio.run(check_config.run(chosen, agent, as_json=options.json))
+    handler = logs.configure(chosen.level, chosen.log_format)
+    server.check(chosen, agent)
     with stdio.as_log_lines(handler) if chosen.log_format == "json" else contextlib.nullcontext():
         asyncio.run(server.serve(chosen, agent, drain=not options.no_drain))
+    return 0
+
+
+def _chat(options: argparse.Namespace, chosen: Settings, agent: AgentConfig) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from . import chat, secrets, templates  # noqa: PLC0415
+
+    attributes = dict(text.partition("=")[::2] for text in options.attribute)
+    caller = templates.Person("chat", options.name, options.metadata, attributes)
+    facts = templates.Facts(options.dispatch, options.room, "", caller)
+    keys = secrets.Secrets(chosen.secrets_dir)
+    chat.check(agent, chosen, keys)
+    show = chat.for_programs if options.json else chat.for_people
+    asyncio.run(chat.run(agent, chosen, keys, facts, show))
     return 0
 
 
@@ -98,13 +149,6 @@ def _read_dotenv() -> Path | None:
     found = find_dotenv(usecwd=True)
     load_dotenv(found)
     return Path(found) if found else None
-
-
-def _show(configuration: dict[str, object]) -> None:
-    import yaml  # noqa: PLC0415
-
-    print(yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True), end="")
-    print("# settings, keys and configuration are complete", flush=True)
 
 
 if __name__ == "__main__":

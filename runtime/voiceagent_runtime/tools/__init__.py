@@ -33,16 +33,11 @@ def build(
     names = Names()
     for name in (*taken, *(tool.id for tool in found)):
         names.claim(name)
-    found.extend(mcp_toolsets(wanted, secrets, names, observe))
+    if wanted.mcp_servers:
+        # The client is large: it is imported only where a server is configured.
+        mcp = importlib.import_module(MCP_MODULE)
+        found.extend(mcp.MCPTools(server, secrets, names, observe) for server in wanted.mcp_servers)
     return found
-
-
-def mcp_toolsets(wanted: Tools, secrets: Secrets, names: Names, observe: Observe) -> list[Any]:
-    """Return a toolset for each MCP server. Its client is imported only where one is configured: it is large."""
-    if not wanted.mcp_servers:
-        return []
-    module = importlib.import_module(MCP_MODULE)
-    return [module.MCPTools(server, secrets, names, observe) for server in wanted.mcp_servers]
 
 
 def modules(wanted: Tools) -> list[str]:

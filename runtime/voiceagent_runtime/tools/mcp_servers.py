@@ -13,10 +13,12 @@ import logging
 import re
 from typing import Any
 
+import httpx2
 from livekit.agents.llm import RawFunctionTool, ToolError, Toolset, function_tool
 from livekit.agents.llm.mcp import MCPServerHTTP, MCPToolResultContext, MCPToolset
 
 from voiceagent_runtime.conversation import MCPServer
+from voiceagent_runtime.providers import trusted_certificates
 from voiceagent_runtime.secrets import Secrets
 from voiceagent_runtime.telemetry.channel import Observation
 
@@ -32,6 +34,21 @@ CLOSING_SECONDS = 2.0
 _TRANSPORTS: dict[str, Any] = {"streamableHttp": "streamable_http", "sse": "sse"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _AWAY = "This cannot be done at the moment. Tell the caller so, and go on without it."
+
+
+class _Server(MCPServerHTTP):
+    def _create_http_client(
+        self,
+        headers: dict[str, Any] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+    ) -> httpx2.AsyncClient:
+        """The SDK's client would read the trusted certificates anew, which holds up the caller's audio."""
+        timeout = timeout or httpx2.Timeout(self._timeout, read=self._sse_read_timeout)
+        self._http_client = httpx2.AsyncClient(
+            headers=headers or self.headers, timeout=timeout, auth=auth, verify=trusted_certificates()
+        )
+        return self._http_client
 
 
 class MCPTools(Toolset):
@@ -61,7 +78,7 @@ class MCPTools(Toolset):
     async def connect(self) -> None:
         """Connect once, and take the tools over; raises what goes wrong."""
         wanted = self._server
-        server = MCPServerHTTP(
+        server = _Server(
             wanted.url,
             transport_type=_TRANSPORTS[wanted.transport],
             allowed_tools=wanted.allowed_tools,
