@@ -140,8 +140,9 @@ class Call:
         try:
             if outcome != "error" or sum((await self._others(gone="")).values()) <= 1:
                 await self._context.delete_room()  # what hangs up a telephone
-        finally:
-            self._context.shutdown(f"the agent ended the call: {outcome}")
+        except (TimeoutError, aiohttp.ClientError, api.TwirpError) as error:
+            log.warning("the room stays open: LiveKit did not close it", extra={"error_type": type(error).__name__})
+        self._context.shutdown(f"the agent ended the call: {outcome}")
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.disconnect_reason in DEFAULT_CLOSE_ON_DISCONNECT_REASONS:

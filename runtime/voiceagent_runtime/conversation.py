@@ -205,16 +205,16 @@ class Tools(Part):
 class Away(Part):
     """What happens when a caller says nothing for a while."""
 
-    after: Duration | None = Field(None, ge=1)
+    after: Duration | None = Field(None, gt=0)
     question: Template | None = None
-    hang_up_after: Duration = Field(15.0, ge=1)
+    hang_up_after: Duration = Field(15.0, gt=0)
     farewell: Template | None = None
 
 
 class Limits(Part):
     """How a call comes to its end when the caller does not end it."""
 
-    max_duration: Duration | None = Field(None, ge=1)
+    max_duration: Duration | None = Field(None, gt=0)
     warn_before: Duration = Field(30.0, ge=0)
     warning: Template | None = None
     farewell: Template | None = None
