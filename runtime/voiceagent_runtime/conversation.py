@@ -144,7 +144,7 @@ class MCPServer(Part):
     transport: Literal["streamableHttp", "sse"] = "streamableHttp"
     headers: list[Header] = Field([])
     timeout: Duration = Field(10.0, ge=0.1, le=60)
-    allowed_tools: list[str] | None = None
+    allowed_tools: list[str] | None = Field(None, min_length=1)
 
 
 class Switch(Part):

@@ -153,6 +153,7 @@ class MCPServer(Model):
     )
     allowed_tools: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
         None,
+        min_length=1,
         max_length=64,
         description="The only tools to use. Default: all that it offers.",
         examples=[["find_table"]],

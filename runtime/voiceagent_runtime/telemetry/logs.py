@@ -16,6 +16,8 @@ from typing import Any, Literal, TextIO
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _NOISY = ("aiohttp.access", "asyncio", "httpcore2", "httpx2", "livekit", "openai", "urllib3", "watchfiles")
 _COLOURS = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 41}
+# The client of MCP quotes what servers say, errors included; `tools/mcp_servers.py` tells of failures without it.
+_SILENT = ("client", "mcp")
 # Fields whose values hold speech, prompts or whole requests (names and metadata of callers) by their nature.
 _PRIVATE = frozenset({"job_request", "job", "ws_data", "text", "transcript", "user_transcript", "arguments", "output"})
 # The SDK quotes what the agent was about to say where a voice stays silent: in messages, and at the end of tracebacks.
@@ -106,6 +108,8 @@ def configure(level: int, style: Literal["json", "text"]) -> logging.StreamHandl
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("livekit.agents", "livekit.plugins"):
         logging.getLogger(name).setLevel(level)
     return handler
