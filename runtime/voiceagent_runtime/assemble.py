@@ -29,7 +29,7 @@ def conversation(
 ) -> tuple[AgentSession[None], VoiceAgent]:
     """Return the session and the agent of one call, with keys and texts as they are now; recordings lie in `folder`."""
     held = session.build(config, secrets, lambda stage: observe(Observation("fallback", label=stage)))
-    voice = partial(providers.text_to_speech, config, secrets)
+    voice = partial(providers.recording_voice, config, secrets)
     Apologies(held, config, Recordings(folder, voice), hang_up=line.hang_up, observe=observe)
     speaking = agent(config, settings, secrets, line, observe)
     limits.Watch(held, config.call, line)

@@ -25,6 +25,7 @@ from .errors import configuration_error
 from .pipeline import LLM, STT, TTS, LLMProvider, Part, STTProvider, TTSProvider
 from .secrets import PROVIDERS, Secrets
 
+RECORDING_SECONDS = 20.0
 MIN_SILENCE = 0.25  # the detector's own default
 _MULTILINGUAL = "livekit.plugins.turn_detector.multilingual"
 
@@ -134,6 +135,12 @@ def text_to_speech(config: AgentConfig, secrets: Secrets, fell_back: FellBack = 
     keys = _keys("tts", config.tts, secrets)
     made = [_voice(one, config, key) for one, key in zip(_everyone(config.tts), keys, strict=True)]
     return Voices(made, config.tts.timeout, partial(fell_back, "tts"))
+
+
+def recording_voice(config: AgentConfig, secrets: Secrets) -> Voices:
+    """Return the same voices for what nobody waits to hear."""
+    tts = config.tts.model_copy(update={"timeout": RECORDING_SECONDS})
+    return text_to_speech(config.model_copy(update={"tts": tts}), secrets)
 
 
 def _voice(one: TTSProvider, config: AgentConfig, key: str) -> cartesia.TTS:

@@ -68,7 +68,7 @@ async def serve(settings: Settings, config: AgentConfig, *, drain: bool) -> None
         await stack.enter_async_context(channel.listen(observations, worker.observe))
         await stack.enter_async_context(endpoints.serve(endpoints.Endpoints(worker, metrics), settings.port))
         words = phrases(started.language, started.apology)
-        voice = partial(providers.text_to_speech, started, secrets)
+        voice = partial(providers.recording_voice, started, secrets)
         for work in (
             _follow_cordon(worker, settings.podinfo_dir),
             _follow_usage(worker, settings.num_cpus),
