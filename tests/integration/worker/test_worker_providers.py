@@ -158,6 +158,14 @@ def strangers(worker: Any, ports: set[int]) -> set[str]:
     return found
 
 
+async def befall(vendor: Any, fault: Any) -> None:
+    """Let a fault strike a vendor; a status is for who connects, so what is connected is reset."""
+    await vendor.faults.set(fault)
+    if isinstance(fault, Status):
+        for connection in vendor.open_connections:
+            connection.strike(Refuse())
+
+
 async def recorded(worker: Any, simulators: Simulators) -> None:
     """Wait until the worker has its apologies, so that it can do without a voice."""
 
@@ -187,7 +195,7 @@ async def test_without_a_fallback_the_caller_hears_an_apology_for_each_lost_turn
                 if stage == "stt" and name == "stops in the middle":  # there is no middle in what it says: see below
                     continue
                 before = await lost(worker, stage)
-                await vendor.faults.set(fault)
+                await befall(vendor, fault)
                 await line.asks(question)
                 asked = monotonic()
                 await line.hears(APOLOGY)
@@ -223,7 +231,7 @@ async def test_a_fallback_answers_in_time_and_repeats_nothing_of_what_was_heard(
             line = await listener(name)
             await line.hears(GREETING)
             for vendor in simulators.vendors.values():
-                await vendor.faults.set(FAULTS[name])
+                await befall(vendor, FAULTS[name])
             await line.asks(question)
             said = await line.hears("evening.")
             await line.hears_the_agent_out()
@@ -278,10 +286,7 @@ async def test_a_call_that_cannot_be_held_ends_with_a_farewell_instead_of_silenc
         line = await listener("hopeless")
         await line.hears(GREETING)
         status = 404 if vendor == "openai" else 401
-        await simulators.vendors[vendor].faults.set(Status(status=status, live=True))
-        if vendor == "deepgram":
-            for connection in simulators.deepgram.open_connections:
-                connection.strike(Refuse())
+        await befall(simulators.vendors[vendor], Status(status=status))
         await line.asks(question)
         await line.hears(FAREWELL)
         await worker.metric_becomes('voiceagent_calls_ended_total{outcome="error"}', 1)
