@@ -8,17 +8,17 @@ OWNED = {"get", "list", "watch", "create", "patch", "delete"}
 READ = {"get", "list", "watch"}
 RIGHTS = {
     ("voiceagent.dev", "voiceagents"): READ,
-    ("voiceagent.dev", "voiceagents/status"): {"get", "patch"},
+    ("voiceagent.dev", "voiceagents/status"): {"patch"},
     ("apps", "deployments"): OWNED,
     ("", "configmaps"): OWNED,
-    ("", "serviceaccounts"): OWNED,
+    ("", "serviceaccounts"): OWNED - {"delete"},
     ("apps", "replicasets"): {"list"},
-    ("", "pods"): {*READ, "patch"},
+    ("", "pods"): {"list", "watch", "patch"},
     ("events.k8s.io", "events"): {"create", "patch"},
-    ("policy", "poddisruptionbudgets"): OWNED,
+    ("policy", "poddisruptionbudgets"): OWNED - {"delete"},
     ("networking.k8s.io", "networkpolicies"): OWNED,
 }
-LEASES = {("coordination.k8s.io", "leases"): {"get", "create", "update", "patch"}}
+LEASES = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 
 
 def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
