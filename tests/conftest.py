@@ -5,6 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no defect: what an example takes says nothing about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 LEVELS = ("unit", "contract", "chart", "integration", "e2e")
 TESTS = Path(__file__).parent

@@ -89,9 +89,14 @@ class Operator:
         self._events = Events(self._cluster, metrics, settings.identity)
         self._workers = Workers()
         self._reconciler = Reconciler(
-            cluster=self._cluster, workers=self._workers, settings=settings, defaults=defaults, metrics=metrics
+            cluster=self._cluster,
+            workers=self._workers,
+            settings=settings,
+            defaults=defaults,
+            metrics=metrics,
+            tell=self._events.tell,
         )
-        self._glance = Glance(self._cluster, self._workers.problems, self._reconciler.reconcile, metrics)
+        self._glance = Glance(self._cluster, self._workers.reports, self._reconciler.reconcile, metrics)
         self._agents = VoiceAgentWatch(self._cluster.tell, self._cluster.access, settings.namespaces)
         self.server = HttpServer(settings.port, metrics, dead=self._dead, not_ready=self._not_ready)
 

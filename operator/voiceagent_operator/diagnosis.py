@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .observation import Object, WorkerProblem, container_status, leaving, pod_ready
-from .resources.metadata import REVISION_LABEL
+from .observation import Object, WorkerProblem, container_status
+from .pods import Worker
 from .sentences import sanitized
 
 
 class Reason(StrEnum):
-    """The reasons of the condition `Ready`: stable words that programs may rely on."""
+    """The reasons of all conditions: stable words that programs may rely on."""
 
     WORKERS_READY = "WorkersReady"
     PROGRESSING = "Progressing"
@@ -31,6 +31,21 @@ class Reason(StrEnum):
     PODS_REFUSED = "PodsRefused"
     CHANGE_REFUSED = "ChangeRefused"
     NAME_TAKEN = "NameTaken"
+    # Of other conditions than `Ready`:
+    ROLLOUT_COMPLETE = "RolloutComplete"
+    ROLLING_OUT = "RollingOut"
+    WAITING_FOR_DRAIN = "WaitingForDrain"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    PAUSED = "Paused"
+    CREDENTIALS_FOUND = "CredentialsFound"
+    NOT_KNOWN_YET = "NotKnownYet"
+    NUMBER_AS_ASKED = "NumberAsAsked"
+    CHANGING_NUMBER = "ChangingNumber"
+    SCALE_IN_PAUSED = "ScaleInPaused"
+    REPLICAS_CONTESTED = "ReplicasContested"
+    CALLS_FINISHING = "CallsFinishing"
+    WORKERS_UNREADABLE = "WorkersUnreadable"
+    NOTHING_DRAINS = "NothingDrains"
 
 
 # What a worker may say of itself; any other word from a container is only told as a crash.
@@ -57,22 +72,14 @@ class Diagnosis:
     message: str
 
 
-def diagnose(
-    pods: list[Object], deployment: Object, problems: dict[str, WorkerProblem], revision: str
-) -> Diagnosis | None:
-    """Return why workers of this revision are not ready, or None when nothing speaks against them."""
-    unready = [pod for pod in pods if not pod_ready(pod) and not leaving(pod)]
-    # Current pods first: what keeps an old one from being ready may already be mended.
-    unready.sort(key=lambda pod: _revision(pod) != revision)
-    for pod in unready:
-        found = _from_pod(pod, problems.get(pod["metadata"]["name"]))
-        if found:
-            return found
-    return _from_deployment(deployment)
-
-
-def _revision(pod: Object) -> str | None:
-    return (pod["metadata"].get("labels") or {}).get(REVISION_LABEL)
+def diagnose(workers: list[Worker], replica_sets: list[Object]) -> Diagnosis | None:
+    """Return why workers of a revision are not ready, or None when nothing speaks against them."""
+    for worker in workers:
+        if worker.active and not worker.ready:
+            found = _from_pod(worker.pod, worker.report.problem if worker.report else None)
+            if found:
+                return found
+    return next((found for each in replica_sets if (found := _from_replica_set(each))), None)
 
 
 def _from_pod(pod: Object, problem: WorkerProblem | None) -> Diagnosis | None:
@@ -87,8 +94,7 @@ def _from_pod(pod: Object, problem: WorkerProblem | None) -> Diagnosis | None:
         return Diagnosis(
             Reason.IMAGE_PULL_FAILED,
             f"The worker image {image} cannot be pulled ({word}). Check spec.worker.image, and that the node "
-            f"reaches "
-            f"its registry. {said}".rstrip(),
+            f"reaches its registry. {said}".rstrip(),
         )
     ended = state.get("terminated") or (status.get("lastState") or {}).get("terminated")
     if ended and (ended.get("message") or ended.get("exitCode")):
@@ -141,8 +147,8 @@ def _from_scheduling(pod: Object) -> Diagnosis | None:
     return None
 
 
-def _from_deployment(deployment: Object) -> Diagnosis | None:
-    for condition in deployment.get("status", {}).get("conditions") or []:
+def _from_replica_set(replica_set: Object) -> Diagnosis | None:
+    for condition in replica_set.get("status", {}).get("conditions") or []:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return refusal(condition.get("message", ""), Reason.PODS_REFUSED, "a worker pod")
     return None

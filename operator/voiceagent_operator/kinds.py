@@ -87,6 +87,8 @@ KINDS = {
         Kind("Pod", "pods", kept=_pod),
         Kind("ConfigMap", "configmaps"),
         Kind("ServiceAccount", "serviceaccounts"),
+        Kind("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
+        Kind("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
         Kind("Node", "nodes", namespaced=False, selector="", kept=_node, optional=True),
         Kind("Lease", "leases", "coordination.k8s.io/v1", watched=False),
         Kind("Event", "events", "events.k8s.io/v1", watched=False),

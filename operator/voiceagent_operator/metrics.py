@@ -16,7 +16,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.reconciles = Counter(
             "voiceagent_operator_reconciles",
-            "Reconciles of VoiceAgents by result: ok, refused, failed.",
+            "Reconciles of VoiceAgents by result: ok, conflict, refused, failed.",
             ["result"],
             registry=self.registry,
         )
@@ -89,6 +89,11 @@ class Metrics:
         self.terms = Counter(
             "voiceagent_operator_leader_terms",
             "How often this replica began to lead.",
+            registry=self.registry,
+        )
+        self.wrong_victims = Counter(
+            "voiceagent_operator_wrong_victims",
+            "Pods that a ReplicaSet deleted in place of the empty ones that were chosen.",
             registry=self.registry,
         )
         info = Info("voiceagent_operator_build", "The operator's version.", registry=self.registry)

@@ -1,4 +1,4 @@
-"""What one reconcile saw: a VoiceAgent's objects as they are, and what unready workers say. PURE."""
+"""What one reconcile saw: a VoiceAgent's objects as they are, and what its workers say of themselves. PURE."""
 
 from __future__ import annotations
 
@@ -17,39 +17,67 @@ class WorkerProblem:
 
 
 @dataclass(frozen=True)
-class Observation:
-    """Everything that the plan may know; a problem is missing where a worker could not be asked."""
+class WorkerReport:
+    """A worker's own account of itself."""
 
-    service_accounts: list[Object] = field(default_factory=list)
-    config_maps: list[Object] = field(default_factory=list)
-    deployments: list[Object] = field(default_factory=list)
-    pods: list[Object] = field(default_factory=list)
-    problems: dict[str, WorkerProblem] = field(default_factory=dict)
+    ready: bool
+    cordoned: bool
+    draining: bool
+    sessions: int
+    capacity: int
+    problem: WorkerProblem | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that the plan may know; a report is missing where a worker could not be read."""
+
+    objects: tuple[Object, ...] = ()
+    """What the operator makes, each with its kind."""
+    pods: tuple[Object, ...] = ()
+    replica_sets: tuple[Object, ...] = ()
+    """Only looked at while pods are missing: they say why."""
+    reports: dict[str, WorkerReport] = field(default_factory=dict)
     """By name of the pod."""
+    leaving_nodes: frozenset[str] = frozenset()
+    """Nodes that are being emptied."""
+
+    def of_kind(self, kind: str) -> list[Object]:
+        """Return the objects of a kind."""
+        return [each for each in self.objects if each["kind"] == kind]
 
     def find(self, wanted: Object) -> Object | None:
         """Return the existing object of the wanted one's kind and name."""
-        kinds = {
-            "ServiceAccount": self.service_accounts,
-            "ConfigMap": self.config_maps,
-            "Deployment": self.deployments,
-        }
         name = wanted["metadata"]["name"]
-        return next((o for o in kinds[wanted["kind"]] if o["metadata"]["name"] == name), None)
+        return next((each for each in self.of_kind(wanted["kind"]) if each["metadata"]["name"] == name), None)
 
     def updated(self, applied: list[Object]) -> Observation:
-        """Return what is known after objects were applied, each as the API server gave it back."""
+        """Return what is known after objects were written, each as the API server gave it back."""
+        new = {identity(each): each for each in applied}
+        kept = [each for each in self.objects if identity(each) not in new]
+        return replace(self, objects=(*kept, *new.values()))
 
-        def merged(existing: list[Object], kind: str) -> list[Object]:
-            new = {each["metadata"]["name"]: each for each in applied if each["kind"] == kind}
-            return [each for each in existing if each["metadata"]["name"] not in new] + list(new.values())
 
-        return replace(
-            self,
-            service_accounts=merged(self.service_accounts, "ServiceAccount"),
-            config_maps=merged(self.config_maps, "ConfigMap"),
-            deployments=merged(self.deployments, "Deployment"),
-        )
+def identity(thing: Object) -> tuple[str, str]:
+    """Return what tells an object from the others of its namespace."""
+    return thing["kind"], thing["metadata"]["name"]
+
+
+def name_of(thing: Object) -> str:
+    """Return the object's name."""
+    return str(thing["metadata"]["name"])
+
+
+def annotation(thing: Object, name: str) -> str | None:
+    """Return an annotation."""
+    value = (thing["metadata"].get("annotations") or {}).get(name)
+    return None if value is None else str(value)
+
+
+def label(thing: Object, name: str) -> str | None:
+    """Return a label."""
+    value = (thing["metadata"].get("labels") or {}).get(name)
+    return None if value is None else str(value)
 
 
 def owned_by(thing: Object, uid: str) -> bool:
@@ -72,9 +100,9 @@ def pod_ready(pod: Object) -> bool:
 def container_status(pod: Object) -> Object:
     """Return the state of the pod's worker container, or an empty object before there is one."""
     statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    return dict(statuses[0])
+    return dict(next((each for each in statuses if each.get("name") == "worker"), statuses[0]))
 
 
-def running_but_unready(pod: Object) -> bool:
-    """Whether the worker itself can say what is missing."""
-    return not pod_ready(pod) and not leaving(pod) and "running" in (container_status(pod).get("state") or {})
+def running(pod: Object) -> bool:
+    """Whether the worker's process runs, so that it can be asked."""
+    return "running" in (container_status(pod).get("state") or {})

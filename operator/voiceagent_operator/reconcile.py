@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from .api.v1alpha1 import VoiceAgent
-from .cluster import Cluster, ClusterRefusedError
-from .diagnosis import Diagnosis, Reason, refusal
+from .act import Actor
+from .actions import Scale
+from .adoption import Adoption
+from .cluster import Cluster, ClusterConflictError
+from .diagnosis import Diagnosis
 from .layering import effective
+from .marks import shields
 from .metrics import Metrics
-from .observation import Object, Observation, leaving
-from .plan import RESYNC, Apply, Delete, look_again, plan
-from .resources import desired
-from .resources.metadata import selector_text
+from .notices import Notice
+from .observation import Object, Observation, leaving, name_of, owned_by
+from .observe import Observer
+from .pace import MOVING, STEADY, look_again
+from .plan import Plan, judged, plan
+from .revisions import Revision, asked_for, in_force
+from .scaling import spared
 from .sentences import first_problem
 from .settings import OperatorSettings
-from .status import Status, invalid, report
+from .status import Seen, Status, invalid, report, stalled
+from .wanted import Wanted, key_places, wanted
 from .work_queue import Key
 from .workers import Workers
 
@@ -43,19 +50,25 @@ class Reconciler:
         settings: OperatorSettings,
         defaults: dict[str, Any],
         metrics: Metrics,
+        tell: Callable[[Object, Iterable[Notice]], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._cluster, self._workers = cluster, workers
-        self._settings, self._defaults = settings, defaults
-        self._metrics, self._now = metrics, now
+        self._cluster, self._metrics, self._tell, self._now = cluster, metrics, tell, now
+        self._observer, self._actor = Observer(cluster, workers), Actor(cluster, now)
+        self._settings, self._in_force = settings, in_force(settings, defaults)
+        self._adoption = Adoption(settings.adopt_defaults_at_once)
+        self._removals: dict[Key, list[Scale]] = {}
+        """What was begun and not seen through yet; only to notice when another pod went than the chosen one."""
 
     async def reconcile(self, key: Key) -> timedelta | None:
-        """Bring one VoiceAgent to what it asks for; return when to look again."""
+        """Bring one VoiceAgent a step further; return when to look again."""
         result = "failed"
         with self._metrics.reconcile_seconds.time():
             try:
                 again = await self._reconcile(key)
                 result = "ok"
+            except ClusterConflictError:
+                result, again = "conflict", MOVING
             except ChangeRefusedError:
                 result = "refused"
                 raise
@@ -66,52 +79,75 @@ class Reconciler:
     async def _reconcile(self, key: Key) -> timedelta | None:
         raw = await self._cluster.get("VoiceAgent", key.namespace, key.name)
         if raw is None or leaving(raw):
+            self._removals.pop(key, None)
+            self._adoption.seen(key, None)
             return None
+        observation = await self._observer.observe(raw)
+        own = [d for d in observation.of_kind("Deployment") if owned_by(d, raw["metadata"]["uid"])]
+        revision = self._revision(key, raw, own)
         try:
-            agent = effective(raw, self._defaults)
+            asked = self._wanted(raw, revision)
         except ValidationError as error:
+            await self._actor.act(key.name, tuple(shields(judged(observation, self._now()))))
             await self._write(raw, invalid(raw, first_problem(error), self._now()))
-            return RESYNC
-        wanted = desired(agent, self._settings)
-        observation = await self._observe(agent, wanted)
-        decided = plan(agent, wanted, observation)
-        applied, refused = await self._act(decided.actions)
-        status = report(agent, wanted[-1], observation.updated(applied), decided.blocked or refused, self._now())
+            return STEADY if observation.pods else None
+        every = (*asked.surroundings, asked.config_map, asked.deployment)
+        observation = await self._observer.add_by_name(observation, every)
+        decided = plan(asked, observation, self._now())
+        self._see_through(key, observation)
+        written, removals, refused = await self._actor.act(key.name, decided.actions)
+        if removals:
+            self._removals[key] = removals
+        self._tell(raw, decided.notices)
+        status = self._report(raw, asked, decided, observation.updated(written), refused)
         await self._write(raw, status)
+        self._adoption.seen(key, status)
         if refused:
             raise ChangeRefusedError(refused.reason)
-        return look_again(status, self._now())
+        return look_again(decided, status, self._now())
 
-    async def _observe(self, agent: VoiceAgent, wanted: list[Object]) -> Observation:
-        namespace, selector = agent.metadata.namespace, selector_text(agent.metadata.name)
-        listed = asyncio.gather(
-            self._cluster.list("ConfigMap", namespace, selector),
-            self._cluster.list("Pod", namespace, selector),
-        )
-        # By name too: an object of somebody else has the name but not the labels.
-        found = await asyncio.gather(
-            *(self._cluster.get(each["kind"], namespace, each["metadata"]["name"]) for each in wanted)
-        )
-        maps, pods = await listed
-        named = [{**each, "kind": want["kind"]} for want, each in zip(wanted, found, strict=True) if each]
-        observation = Observation(config_maps=maps, pods=pods, problems=await self._workers.problems(pods))
-        return observation.updated(named)
+    def _revision(self, key: Key, raw: Object, deployments: list[Object]) -> Revision:
+        as_made = asked_for(raw, deployments, self._in_force, adopt=False)
+        still = as_made.in_force == self._in_force or (raw.get("spec") or {}).get("paused")
+        if still or not self._adoption.may_begin(key):
+            return as_made
+        self._adoption.begun(key)
+        return asked_for(raw, deployments, self._in_force, adopt=True)
 
-    async def _act(self, actions: tuple[Apply | Delete, ...]) -> tuple[list[Object], Diagnosis | None]:
-        applied: list[Object] = []
-        for action in actions:
-            kind = action.resource.get("kind", "ConfigMap")
-            name = f"{action.resource['metadata']['namespace']}/{action.resource['metadata']['name']}"
-            if isinstance(action, Delete):
-                await self._cluster.delete(action.resource, kind)
-                logger.info("Deleted an unused object", extra={"kind": kind, "object": name})
-                continue
-            try:
-                applied.append(await self._cluster.apply(action.resource))
-            except ClusterRefusedError as error:
-                return applied, refusal(error.message, Reason.CHANGE_REFUSED, f"{kind} {name}")
-            logger.info("Applied an object", extra={"kind": kind, "object": name})
-        return applied, None
+    def _wanted(self, raw: Object, revision: Revision) -> Wanted:
+        agent = effective(raw, revision.in_force.defaults)
+        asked = wanted(agent, revision, self._settings)
+        return replace(asked, stalled=stalled(raw, name_of(asked.deployment), agent, self._now()))
+
+    def _report(
+        self, raw: Object, asked: Wanted, decided: Plan, observation: Observation, refused: Diagnosis | None
+    ) -> Status:
+        uid = asked.agent.metadata.uid
+        seen = Seen(
+            agent=asked.agent,
+            current=name_of(asked.deployment),
+            workers=decided.workers,
+            observation=observation,
+            deployments=tuple(d for d in observation.of_kind("Deployment") if owned_by(d, uid) and not leaving(d)),
+            held=decided.decision.held,
+            refused=decided.blocked or refused,
+            key_places=key_places(asked.deployment),
+        )
+        return report(seen, raw, self._now())
+
+    def _see_through(self, key: Key, observation: Observation) -> None:
+        """Notice when a ReplicaSet deleted another pod than the chosen one."""
+        left = []
+        for removal in self._removals.pop(key, []):
+            wrong = spared(removal, observation)
+            if wrong is None:
+                left.append(removal)
+            elif wrong:
+                self._metrics.wrong_victims.inc(wrong)
+                said = {"key": "/".join(key), "deployment": name_of(removal.deployment)}
+                logger.error("A ReplicaSet deleted other pods than the empty ones", extra=said)
+        if left:
+            self._removals[key] = left
 
     async def _write(self, raw: Object, status: Status) -> None:
         if raw.get("status") != status:

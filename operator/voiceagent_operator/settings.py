@@ -47,6 +47,7 @@ class OperatorSettings(BaseSettings):
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     credentials_secret: str = Field("voiceagent-credentials", pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)
     defaults_file: Path = Path("/etc/voiceagent-operator/defaults.yaml")
+    adopt_defaults_at_once: int = Field(0, ge=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     port: int = Field(8080, ge=0, le=65535)
     reconciles_at_once: int = Field(16, ge=1, le=256)

@@ -2,42 +2,82 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from .api.fields import duration
 from .api.v1alpha1 import VoiceAgent
+from .conditions import (
+    CREDENTIALS,
+    DRAINING,
+    PROGRESSING,
+    READY,
+    SCALING,
+    Statement,
+    conditions,
+    credentials,
+    drain,
+    progress,
+    readiness,
+    scale,
+    timestamp,
+)
 from .diagnosis import Diagnosis, Reason, diagnose
-from .observation import Object, Observation, owned_by
-from .resources.metadata import REVISION_LABEL, selector_text
+from .observation import Object, Observation, name_of
+from .pods import Worker
+from .resources.metadata import selector_text
+from .scaling import foreign_writer
 
 Status = dict[str, Any]
-READY = "Ready"
-LONGEST_MESSAGE = 2048
+DEADLINE = "10m"
 
 
-def report(
-    agent: VoiceAgent,
-    wanted: Object,
-    observation: Observation,
-    refused: Diagnosis | None,
-    now: datetime,
-) -> Status:
-    """Return the status: the counts of the Deployment as it is, and whether its workers serve or why not."""
-    deployment = observation.find(wanted)
-    if deployment is None or not owned_by(deployment, agent.metadata.uid):
-        deployment = {}
-    ready, diagnosis = (False, refused) if refused else _readiness(agent, wanted, deployment, observation)
-    seen = deployment.get("status", {})
-    previous = agent.status.conditions if agent.status else None
-    generation = agent.metadata.generation
+@dataclass(frozen=True)
+class Seen:
+    """What the status is made from."""
+
+    agent: VoiceAgent
+    current: str
+    """Name of the current revision's Deployment."""
+    workers: tuple[Worker, ...]
+    observation: Observation
+    deployments: tuple[Object, ...]
+    """The VoiceAgent's own."""
+    held: bool
+    refused: Diagnosis | None
+    key_places: dict[str, str]
+    """By key file: the Secret and key that it comes from."""
+
+    def workers_of(self, deployment: str) -> list[Worker]:
+        """Return a revision's workers."""
+        return [worker for worker in self.workers if worker.deployment == deployment]
+
+
+def report(seen: Seen, raw: Object, now: datetime) -> Status:
+    """Return the status: who serves, who drains, and why anything is not as it should be."""
+    agent, before = seen.agent, raw.get("status") or {}
+    active = [worker for worker in seen.workers if worker.active]
+    current = [worker for worker in active if worker.deployment == seen.current]
+    draining = [worker for worker in seen.workers if (worker.cordoned and worker.active) or _finishing(worker)]
+    revisions = _revisions(seen, before, now)
+    calls = _calls(list(seen.workers))
     return {
-        "observedGeneration": generation,
-        "replicas": seen.get("replicas", 0),
-        "readyReplicas": seen.get("readyReplicas", 0),
+        "observedGeneration": agent.metadata.generation,
+        "replicas": len(active),
+        "readyReplicas": sum(1 for worker in active if worker.ready),
+        "draining": len(draining),
+        **({} if calls is None else {"calls": calls}),
+        "capacity": sum(w.report.capacity for w in active if w.serving and w.report),
+        "revision": _serving_revision(seen, current),
+        "revisions": revisions,
         "selector": selector_text(agent.metadata.name),
-        "conditions": [
-            ready_condition(ready, diagnosis, generation, [c.model_dump(by_alias=True) for c in previous or []], now)
-        ],
+        "conditions": conditions(
+            _statements(seen, current, draining, revisions),
+            agent.metadata.generation,
+            before.get("conditions") or [],
+            now,
+        ),
     }
 
 
@@ -45,63 +85,101 @@ def invalid(raw: Object, problem: str, now: datetime) -> Status:
     """Return the status of a VoiceAgent that cannot be understood; its workers stay what they are."""
     before = raw.get("status") or {}
     generation = raw["metadata"].get("generation", 1)
-    diagnosis = Diagnosis(
+    why = Diagnosis(
         Reason.CONFIGURATION_INVALID,
-        f"The spec is not valid together with the operator's defaults: {problem}. Correct it; until then its "
-        f"workers "
+        f"The spec is not valid together with the operator's defaults: {problem}. Correct it; until then its workers "
         "stay as they are.",
     )
-    kept = {key: before[key] for key in ("replicas", "readyReplicas", "selector") if key in before}
-    condition = ready_condition(False, diagnosis, generation, before.get("conditions") or [], now)
-    return {"observedGeneration": generation, **kept, "conditions": [condition]}
+    previous = before.get("conditions") or []
+    kept = {key: value for key, value in before.items() if key != "conditions"}
+    others = [each for each in previous if each.get("type") != READY]
+    ready = conditions({READY: ("False", why)}, generation, previous, now)
+    return {**kept, "observedGeneration": generation, "conditions": [*ready, *others]}
 
 
-def ready_condition(
-    ready: bool, diagnosis: Diagnosis, generation: int, previous: list[dict[str, Any]], now: datetime
-) -> dict[str, Any]:
-    """Return the condition; its time moves only when its status does."""
-    status = "True" if ready else "False"
-    before = next((c for c in previous if c.get("type") == READY and c.get("status") == status), None)
+def stalled(raw: Object, current: str, agent: VoiceAgent, now: datetime) -> bool:
+    """Whether the current revision has had its time to serve, by what was last reported of it."""
+    before = next((r for r in (raw.get("status") or {}).get("revisions") or [] if r.get("name") == current), None)
+    if before is None:
+        return False
+    since = datetime.fromisoformat(before["since"])
+    limit: timedelta = duration(_deadline(agent))
+    return before["state"] == "Failed" or (before["state"] == "Starting" and now - since >= limit)
+
+
+def _deadline(agent: VoiceAgent) -> str:
+    return (agent.spec.rollout and agent.spec.rollout.progress_deadline) or DEADLINE
+
+
+def _finishing(worker: Worker) -> bool:
+    return not worker.active and bool(worker.calls)
+
+
+def _calls(workers: list[Worker]) -> int | None:
+    """Return the sum, or None while a worker that may have calls cannot be read."""
+    counts = [worker.calls for worker in workers if worker.active or worker.report]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _serving_revision(seen: Seen, current: list[Worker]) -> str:
+    if any(worker.serving for worker in current):
+        return seen.current
+    earlier = [name_of(d) for d in _newest_first(seen.deployments)]
+    return next((name for name in earlier if any(w.serving for w in seen.workers_of(name))), seen.current)
+
+
+def _newest_first(deployments: tuple[Object, ...]) -> list[Object]:
+    return sorted(deployments, key=lambda each: each["metadata"].get("creationTimestamp", ""), reverse=True)
+
+
+def _revisions(seen: Seen, before: Status, now: datetime) -> list[dict[str, Any]]:
+    old = {each.get("name"): each for each in before.get("revisions") or []}
+    result = []
+    for deployment in _newest_first(seen.deployments):
+        name = name_of(deployment)
+        active = [worker for worker in seen.workers_of(name) if worker.active]
+        state = _state(seen, name, active, old.get(name), now)
+        last = old.get(name)
+        since = last["since"] if last and last.get("state") == state else timestamp(now)
+        calls = _calls(seen.workers_of(name))
+        counts = {"replicas": len(active), "readyReplicas": sum(1 for worker in active if worker.ready)}
+        counts |= {} if calls is None else {"calls": calls}
+        result.append({"name": name, "state": state, **counts, "since": since})
+    return result
+
+
+def _state(seen: Seen, name: str, active: list[Worker], last: dict[str, Any] | None, now: datetime) -> str:
+    if any(worker.serving for worker in active):
+        return "Serving"
+    wanted = 0 if seen.agent.spec.suspend else seen.agent.spec.replicas
+    if name == seen.current and wanted:
+        previous = {"status": {"revisions": [last] if last else []}}
+        return "Failed" if stalled(previous, name, seen.agent, now) else "Starting"
+    return "Draining" if seen.workers_of(name) else "Retired"
+
+
+def _statements(
+    seen: Seen, current: list[Worker], draining: list[Worker], revisions: list[dict[str, Any]]
+) -> dict[str, Statement]:
+    agent = seen.agent
+    own = {name_of(each) for each in seen.deployments}
+    earlier = [worker for worker in seen.workers if worker.active and worker.deployment in own - {seen.current}]
+    serving = sum(1 for worker in current if worker.serving)
+    prefix = f"{seen.current}-"
+    sets = [each for each in seen.observation.replica_sets if name_of(each).startswith(prefix)]
+    found = diagnose([w for w in current if not w.serving], sets)
+    wanted = 0 if agent.spec.suspend else agent.spec.replicas
+    failed = any(each["name"] == seen.current and each["state"] == "Failed" for each in revisions)
+    complete = serving >= wanted and not any(worker.cordon is None for worker in earlier)
+    ready = readiness(agent, serving, current, earlier, found)
+    going_on = progress(agent, complete=complete, failed=failed, held=seen.held, found=found, deadline=_deadline(agent))
+    if seen.refused:
+        ready, going_on = ("False", seen.refused), ("False", seen.refused)
+    writers = (foreign_writer(each) for each in seen.deployments)
     return {
-        "type": READY,
-        "status": status,
-        "reason": str(diagnosis.reason),
-        "message": diagnosis.message[:LONGEST_MESSAGE],
-        "observedGeneration": generation,
-        "lastTransitionTime": before["lastTransitionTime"] if before else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        READY: ready,
+        PROGRESSING: going_on,
+        CREDENTIALS: credentials(current, found, seen.key_places),
+        SCALING: scale(agent, serving=serving, contested_by=next(filter(None, writers), None)),
+        DRAINING: drain(draining),
     }
-
-
-def _readiness(
-    agent: VoiceAgent, wanted: Object, deployment: Object, observation: Observation
-) -> tuple[bool, Diagnosis]:
-    count = wanted["spec"]["replicas"]
-    seen = deployment.get("status", {})
-    if agent.spec.suspend:
-        left = seen.get("replicas", 0)
-        running = f"{_workers(left)} still running." if left else "Set spec.suspend to false to start workers."
-        return False, Diagnosis(Reason.SUSPENDED, f"The VoiceAgent is suspended. {running}")
-    if _complete(deployment, count):
-        if not count:
-            return True, Diagnosis(Reason.WORKERS_READY, "No workers are asked for: spec.replicas is 0.")
-        return True, Diagnosis(Reason.WORKERS_READY, f"{_workers(count)} ready for calls.")
-    revision = wanted["spec"]["template"]["metadata"]["labels"][REVISION_LABEL]
-    found = diagnose(observation.pods, deployment, observation.problems, revision)
-    if found:
-        return False, found
-    current = min(seen.get("readyReplicas", 0), seen.get("updatedReplicas", 0), count)
-    return False, Diagnosis(
-        Reason.PROGRESSING, f"{current} of {_workers(count)} ready for calls with this configuration."
-    )
-
-
-def _complete(deployment: Object, count: int) -> bool:
-    """Whether all workers that are asked for run the current template, are ready, and no others remain."""
-    seen = deployment.get("status", {})
-    counts = (seen.get("replicas", 0), seen.get("updatedReplicas", 0), seen.get("readyReplicas", 0))
-    current = seen.get("observedGeneration", 0) >= deployment.get("metadata", {}).get("generation", 1)
-    return bool(deployment and current and counts == (count, count, count))
-
-
-def _workers(count: int) -> str:
-    return "1 worker is" if count == 1 else f"{count} workers are"

@@ -1,27 +1,30 @@
-"""The workers: asks those that run and are not ready what keeps them, over HTTP on the pod's own address."""
+"""The workers: asks each that runs for its own account of itself, over HTTP on the pod's own address."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import json
+from collections.abc import Iterable
 
 import aiohttp
 
 from .diagnosis import worker_problem
-from .observation import Object, WorkerProblem, running_but_unready
+from .observation import Object, WorkerReport, name_of, running
 from .resources.environment import PORT
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
+# For all workers of one VoiceAgent: who has not answered by then is unknown this time.
+BUDGET = 4.0
 LONGEST_ANSWER = 64 * 1024
-MOST_ASKED = 5
+MOST_CONNECTIONS = 256
 
 
 class Workers:
-    """Reads workers' own account of themselves; whoever cannot be read is unknown, never an error."""
+    """Reads workers' reports; whoever cannot be read is unknown, never an error and never idle."""
 
-    def __init__(self, port: int = PORT) -> None:
-        self._port = port
+    def __init__(self, port: int = PORT, budget: float = BUDGET) -> None:
+        self._port, self._budget = port, budget
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -29,15 +32,26 @@ class Workers:
         if self._session:
             await self._session.close()
 
-    async def problems(self, pods: list[Object]) -> dict[str, WorkerProblem]:
-        """Return by pod what unready workers say is wrong; a few of them stand for all."""
-        asked = [pod for pod in pods if running_but_unready(pod)][:MOST_ASKED]
-        answers = await asyncio.gather(*(self._problem(pod) for pod in asked))
-        return {pod["metadata"]["name"]: said for pod, said in zip(asked, answers, strict=True) if said}
+    async def reports(self, pods: Iterable[Object]) -> dict[str, WorkerReport]:
+        """Return by pod what the workers say that run, also those that have been told to go."""
+        asked = {asyncio.create_task(self._report(pod)): name_of(pod) for pod in pods if running(pod)}
+        if not asked:
+            return {}
+        try:
+            done, _ = await asyncio.wait(asked, timeout=self._budget)
+        finally:
+            for task in asked:
+                task.cancel()
+        return {asked[task]: said for task in done if (said := task.result())}
 
-    async def _problem(self, pod: Object) -> WorkerProblem | None:
+    async def _report(self, pod: Object) -> WorkerReport | None:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS),
+                timeout=TIMEOUT,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         try:
             # Only ever the address that Kubernetes gave the pod: no name, no URL, no redirect that a user
             # could choose.
@@ -51,14 +65,21 @@ class Workers:
                     body += more
         except (aiohttp.ClientError, TimeoutError, OSError, KeyError, ValueError):
             return None
-        if len(body) > LONGEST_ANSWER:
-            return None
-        return _problem_in(body)
+        return report_in(body) if len(body) <= LONGEST_ANSWER else None
 
 
-def _problem_in(body: bytes) -> WorkerProblem | None:
+def report_in(body: bytes) -> WorkerReport | None:
+    """Return the report in an answer; None unless all that calls depend on is there and makes sense."""
     try:
-        report = json.loads(body)
+        said = json.loads(body)
     except ValueError:
         return None
-    return worker_problem(report.get("problem")) if isinstance(report, dict) else None
+    if not isinstance(said, dict):
+        return None
+    counts, states = ("sessions", "capacity"), ("ready", "cordoned", "draining")
+    if not all(type(said.get(name)) is int and said[name] >= 0 for name in counts):
+        return None
+    if not all(type(said.get(name)) is bool for name in states):
+        return None
+    known = {name: said[name] for name in (*counts, *states)}
+    return WorkerReport(**known, problem=worker_problem(said.get("problem")))

@@ -166,7 +166,7 @@ def test_the_monitors_carry_the_labels_that_prometheus_selects(render: Render) -
 
 def test_one_monitor_finds_the_workers_of_every_voice_agent_that_is_served(render: Render) -> None:
     agent = effective({"metadata": {"name": "a", "namespace": "n", "uid": "u"}}, {})
-    template = desired(agent, OperatorSettings(worker_image="w"))[-1]["spec"]["template"]
+    template = desired(agent, OperatorSettings(worker_image="w"), "r1")[-1]["spec"]["template"]
     _, everywhere = monitors(render(*EVERYTHING))
     assert everywhere["spec"]["namespaceSelector"] == {"any": True}
     assert everywhere["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()

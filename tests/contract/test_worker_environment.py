@@ -227,7 +227,7 @@ def agent(spec: dict[str, Any]) -> VoiceAgent:
 
 
 def container(spec: dict[str, Any]) -> dict[str, Any]:
-    deployment = desired(agent(spec), OPERATOR)[-1]
+    deployment = desired(agent(spec), OPERATOR, "r1")[-1]
     return dict(deployment["spec"]["template"]["spec"]["containers"][0])
 
 
@@ -244,7 +244,7 @@ def read_config(
 ) -> tuple[config.AgentConfig, settings.Settings]:
     found = read_settings(spec, monkeypatch)
     file = tmp_path / "agent.yaml"
-    file.write_text(desired(agent(spec), OPERATOR)[1]["data"]["agent.yaml"], encoding="utf-8")
+    file.write_text(desired(agent(spec), OPERATOR, "r1")[-2]["data"]["agent.yaml"], encoding="utf-8")
     return config.merge(found, config.read(file)), found
 
 
@@ -294,7 +294,7 @@ def test_the_runtime_reads_what_stands_instead_of_fixed_words(tmp_path: Path, mo
             **dict.fromkeys(INSTEAD),
             **spec,
         }
-    pod = desired(agent(INSTEAD | {"greetingInstructions": None}), OPERATOR)[-1]["spec"]["template"]["spec"]
+    pod = desired(agent(INSTEAD | {"greetingInstructions": None}), OPERATOR, "r1")[-1]["spec"]["template"]["spec"]
     sources = next(volume for volume in pod["volumes"] if volume["name"] == "texts")["projected"]["sources"]
     assert [(s["configMap"]["name"], s["configMap"]["items"]) for s in sources] == [
         ("prompts", [{"key": "desk.txt", "path": "instructions"}]),
@@ -309,7 +309,7 @@ def test_every_secret_of_a_tool_has_the_file_that_the_runtime_looks_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, _ = read_config(FULL, tmp_path, monkeypatch)
-    volumes = desired(agent(FULL), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
+    volumes = desired(agent(FULL), OPERATOR, "r1")[-1]["spec"]["template"]["spec"]["volumes"]
     sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
     files = {source["secret"]["items"][0]["path"]: source["secret"]["name"] for source in sources}
     keys = read.tools.secret_keys()
@@ -343,7 +343,7 @@ def test_the_paths_are_mounted_where_the_runtime_looks(monkeypatch: pytest.Monke
 
 
 def test_every_key_that_the_runtime_needs_has_a_file() -> None:
-    deployment = desired(agent({name: FULL[name] for name in ("platform", "telemetry")}), OPERATOR)[-1]
+    deployment = desired(agent({name: FULL[name] for name in ("platform", "telemetry")}), OPERATOR, "r1")[-1]
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
     sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
     files = {source["secret"]["items"][0]["path"] for source in sources}
@@ -356,7 +356,7 @@ def test_a_fallbacks_key_lies_where_the_runtime_looks_for_it() -> None:
         return {"baseUrl": f"https://{name}.example.com", "credentials": {"secretName": name, "key": "token"}}
 
     spec = {stage: {"fallbacks": [fallback(f"{stage}-1"), fallback(f"{stage}-2")]} for stage in ("stt", "llm", "tts")}
-    volumes = desired(agent(spec), OPERATOR)[-1]["spec"]["template"]["spec"]["volumes"]
+    volumes = desired(agent(spec), OPERATOR, "r1")[-1]["spec"]["template"]["spec"]["volumes"]
     sources = next(v for v in volumes if v["name"] == "credentials")["projected"]["sources"]
     files = {each["secret"]["items"][0]["path"]: each["secret"]["name"] for each in sources}
     read = config.AgentConfig.model_validate(agent_configuration(agent(spec)))
@@ -367,7 +367,7 @@ def test_a_fallbacks_key_lies_where_the_runtime_looks_for_it() -> None:
 
 
 def test_the_file_is_yaml_that_anything_reads() -> None:
-    text = desired(agent(FULL), OPERATOR)[1]["data"]["agent.yaml"]
+    text = desired(agent(FULL), OPERATOR, "r1")[-2]["data"]["agent.yaml"]
     assert yaml.safe_load(text) == agent_configuration(agent(FULL))
 
 

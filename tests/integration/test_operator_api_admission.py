@@ -44,7 +44,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 def made(spec: Object | None = None, name: str = "alice") -> dict[str, Object]:
     """Return what the operator makes of a VoiceAgent, by kind."""
     agent = effective({"metadata": {"name": name, "namespace": "default", "uid": "u-1"}, "spec": spec or {}}, {})
-    objects = [*desired(agent, SETTINGS), disruption_budget(agent)]
+    objects = [*desired(agent, SETTINGS, "r1"), disruption_budget(agent)]
     objects.append(network_policy(agent, WorkerNetworkPolicy.model_validate({"from": [{"podSelector": {}}]})))
     return {each["kind"]: each for each in objects}
 

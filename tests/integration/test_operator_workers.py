@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from voiceagent_operator.observation import WorkerProblem
+from voiceagent_operator.observation import WorkerProblem, WorkerReport
 from voiceagent_operator.workers import LONGEST_ANSWER, Workers
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,16 +49,27 @@ def pod(address: str = "127.0.0.1", **state: Any) -> dict[str, Any]:
     }
 
 
-async def ask(worker: Worker, thing: dict[str, Any]) -> dict[str, WorkerProblem]:
+async def ask(worker: Worker, thing: dict[str, Any]) -> dict[str, WorkerReport]:
     workers = Workers(worker.port)
     try:
-        return await workers.problems([thing])
+        return await workers.reports([thing])
     finally:
         await workers.close()
 
 
+SAID = {"ready": False, "cordoned": True, "draining": False, "sessions": 2, "capacity": 8, "more": "ignored"}
+
+
 async def _problem(_: web.Request) -> web.StreamResponse:
-    return web.json_response({"problem": {"reason": "LiveKitUnreachable", "message": "No\nanswer."}})
+    return web.json_response({**SAID, "problem": {"reason": "LiveKitUnreachable", "message": "No\nanswer."}})
+
+
+async def _without_count(_: web.Request) -> web.StreamResponse:
+    return web.json_response({key: value for key, value in SAID.items() if key != "sessions"})
+
+
+async def _count_of_another_type(_: web.Request) -> web.StreamResponse:
+    return web.json_response({**SAID, "sessions": False})
 
 
 async def _redirect(_: web.Request) -> web.StreamResponse:
@@ -82,12 +93,27 @@ async def _silent(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def test_a_workers_problem_is_read(worker: Worker) -> None:
+async def test_a_workers_report_is_read(worker: Worker) -> None:
     worker.answer = _problem
-    assert await ask(worker, pod()) == {"p": WorkerProblem("LiveKitUnreachable", "No answer.")}
+    problem = WorkerProblem("LiveKitUnreachable", "No answer.")
+    assert await ask(worker, pod()) == {"p": WorkerReport(False, True, False, 2, 8, problem)}
 
 
-@pytest.mark.parametrize("answer", [_redirect, _huge, _nonsense, _list, _silent])
+async def test_many_silent_workers_cost_no_more_time_than_the_budget(worker: Worker) -> None:
+    worker.answer = _silent
+    workers = Workers(worker.port, budget=0.5)
+    began = monotonic()
+    try:
+        many = [{**pod(), "metadata": {"name": str(number)}} for number in range(300)]
+        assert await workers.reports(many) == {}
+    finally:
+        await workers.close()
+    assert monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "answer", [_redirect, _huge, _nonsense, _list, _silent, _without_count, _count_of_another_type]
+)
 async def test_any_other_answer_is_unknown_within_seconds(worker: Worker, answer: Answer) -> None:
     worker.answer = answer
     began = monotonic()

@@ -33,7 +33,9 @@ def paths(schema: dict[str, Any], path: tuple[str, ...] = ("spec",)) -> Iterator
 def mounted(spec: dict[str, Any]) -> set[str]:
     """Return the Secrets that the worker's pod takes from."""
     raw = {"metadata": {"name": "alice", "namespace": "calls", "uid": "u-1"}, "spec": spec}
-    pods = [each["spec"]["template"] for each in desired(effective(raw, {}), SETTINGS) if each["kind"] == "Deployment"]
+    pods = [
+        each["spec"]["template"] for each in desired(effective(raw, {}), SETTINGS, "r1") if each["kind"] == "Deployment"
+    ]
     found = re.findall(r'"(?:secret|secretKeyRef)": \{[^{}]*"(?:name|secretName)": "([^"]+)"', json.dumps(pods))
     return {*found, *(each["name"] for pod in pods for each in pod["spec"].get("imagePullSecrets", []))}
 

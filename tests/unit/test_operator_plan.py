@@ -1,4 +1,5 @@
-"""What the operator decides and reports, from what it observed."""
+"""What the operator decides and reports, from what it observed: the cases that can be named. All others are in
+test_operator_rollouts."""
 
 from __future__ import annotations
 
@@ -11,150 +12,503 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiceagent_operator.api.v1alpha1 import VoiceAgent
+from voiceagent_operator import wanted as wanted_module
+from voiceagent_operator.actions import Apply, Delete, Mark, Scale
 from voiceagent_operator.diagnosis import WORKER_REASONS, Reason, worker_problem
 from voiceagent_operator.layering import effective
-from voiceagent_operator.observation import Observation, WorkerProblem
-from voiceagent_operator.plan import RESYNC, Apply, Delete, look_again, plan
+from voiceagent_operator.observation import Object, Observation, WorkerProblem, WorkerReport
+from voiceagent_operator.pace import BROKEN, MOVING, RESYNC, STEADY, look_again
+from voiceagent_operator.plan import Plan, plan
+from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, LEASE, SHIELDS, lease
 from voiceagent_operator.resources import desired
+from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, RECORD_ANNOTATION
+from voiceagent_operator.revisions import BORN_ANNOTATION, asked_for, identity_of, in_force, record_of
+from voiceagent_operator.scaling import confirmed, spared
 from voiceagent_operator.sentences import LONGEST, sanitized
-from voiceagent_operator.settings import OperatorSettings
-from voiceagent_operator.status import invalid, report
+from voiceagent_operator.settings import OperatorSettings, WorkerNetworkPolicy
+from voiceagent_operator.status import Seen, invalid, report, stalled
+from voiceagent_operator.wanted import Wanted, key_places, wanted
 
 SETTINGS = OperatorSettings(worker_image="example.com/worker:1")
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+IDLE, BUSY = WorkerReport(True, False, False, 0, 8), WorkerReport(True, False, False, 2, 8)
+CLOSED = WorkerReport(True, True, False, 0, 8)
 
 
-def agent(spec: dict[str, Any] | None = None, status: dict[str, Any] | None = None) -> VoiceAgent:
-    meta = {"name": "alice", "namespace": "calls", "uid": "u-1", "generation": 3}
-    return effective({"metadata": meta, "spec": spec or {}, "status": status}, {})
-
-
-def observed(owner: VoiceAgent, **seen: int) -> Observation:
-    """Everything is in place; `seen` is the Deployment's status."""
-    things = json.loads(json.dumps(desired(owner, SETTINGS)))
-    for number, thing in enumerate(things):
-        thing["metadata"] |= {"uid": f"o-{number}", "resourceVersion": "7", "generation": 2}
-    things[-1]["status"] = {"observedGeneration": 2, **seen}
-    return Observation().updated(things)
-
-
-def serving(owner: VoiceAgent, count: int = 1) -> Observation:
-    return observed(owner, replicas=count, updatedReplicas=count, readyReplicas=count)
-
-
-def pod(name: str = "p", config: str = "alice-x", **status: Any) -> dict[str, Any]:
+def voice_agent(spec: dict[str, Any] | None = None, **meta: Any) -> Object:
     return {
-        "metadata": {"name": name, "labels": {}},
-        "spec": {"volumes": [{"name": "config", "configMap": {"name": config}}]},
-        "status": status,
+        "metadata": {"name": "alice", "namespace": "calls", "uid": "u-1", "generation": 3, **meta},
+        "spec": spec or {},
     }
 
 
-def ready_of(owner: VoiceAgent, observation: Observation) -> dict[str, Any]:
-    status = report(owner, desired(owner, SETTINGS)[-1], observation, None, NOW)
-    return dict(status["conditions"][0])
+def ask(raw: Object, *deployments: Object, settings: OperatorSettings = SETTINGS, **defaults: Any) -> Wanted:
+    revision = asked_for(raw, list(deployments), in_force(settings, defaults), adopt=False)
+    return wanted(effective(raw, revision.in_force.defaults), revision, settings)
+
+
+def made(asked: Wanted, replicas: int = 1, **seen: int) -> Object:
+    """The Deployment as it is when its controller has taken it up."""
+    thing: Object = json.loads(json.dumps(asked.deployment))
+    thing["metadata"] |= {"uid": thing["metadata"]["name"], "resourceVersion": "7", "generation": 2}
+    thing["metadata"]["annotations"][BORN_ANNOTATION] = "1"
+    thing["spec"] |= {"replicas": replicas, "paused": True}
+    thing["status"] = {"observedGeneration": 2, "replicas": replicas, **seen}
+    return thing
+
+
+def pod(deployment: Object, name: str = "p", ready: bool = True, node: str = "n1", **marks: str) -> Object:
+    owner = {"kind": "ReplicaSet", "name": f"{deployment['metadata']['name']}-h", "controller": True, "uid": "rs"}
+    labels = {"pod-template-hash": "h"}
+    meta = {"name": name, "namespace": "calls", "uid": name, "labels": labels, "ownerReferences": [owner]}
+    container = {"name": "worker", "state": {"running": {}}, "started": True}
+    status = {"phase": "Running", "containerStatuses": [container]}
+    status["conditions"] = [{"type": "Ready", "status": str(ready)}]
+    spec = {"nodeName": node, **deployment["spec"]["template"]["spec"]}
+    return {"metadata": {**meta, "annotations": marks}, "spec": spec, "status": status}
+
+
+def around(asked: Wanted, *deployments: Object) -> tuple[Object, ...]:
+    """Everything else is in place."""
+    others = json.loads(json.dumps([*asked.surroundings, asked.config_map]))
+    for number, thing in enumerate(others):
+        thing["metadata"] |= {"uid": f"o-{number}", "resourceVersion": "7"}
+    return (*others, *deployments)
+
+
+def serving(asked: Wanted, count: int = 1, said: WorkerReport = IDLE) -> Observation:
+    deployment = made(asked, count)
+    pods = tuple(pod(deployment, f"p{number}") for number in range(count))
+    return Observation(around(asked, deployment), pods, (), {each["metadata"]["name"]: said for each in pods})
+
+
+def status_of(raw: Object, asked: Wanted, observation: Observation, decided: Plan | None = None) -> dict[str, Any]:
+    decided = decided or plan(asked, observation, NOW)
+    name = asked.deployment["metadata"]["name"]
+    deployments = tuple(observation.of_kind("Deployment"))
+    seen = Seen(
+        asked.agent, name, decided.workers, observation, deployments, decided.decision.held, decided.blocked,
+        key_places(asked.deployment),
+    )  # fmt: skip
+    return report(seen, raw, NOW)
+
+
+def condition(
+    raw: Object, observation: Observation, kind: str = "Ready", asked: Wanted | None = None
+) -> dict[str, Any]:
+    status = status_of(raw, asked or ask(raw), observation)
+    return next(dict(each) for each in status["conditions"] if each["type"] == kind)
 
 
 def test_nothing_there_means_everything_is_applied_in_order() -> None:
-    actions = plan(agent(), desired(agent(), SETTINGS), Observation()).actions
-    kinds = [action.resource["kind"] for action in actions]
-    assert kinds == ["ServiceAccount", "ConfigMap", "Deployment"]
-    assert all(isinstance(action, Apply) for action in actions)
+    actions = plan(ask(voice_agent({"replicas": 3})), Observation(), NOW).actions
+    applied = [action.resource for action in actions if isinstance(action, Apply)]
+    kinds = ["ServiceAccount", "PodDisruptionBudget", "ConfigMap", "Deployment"]
+    assert [each["kind"] for each in applied] == kinds
+    assert applied[-1]["spec"]["replicas"] == 3
+    assert "paused" not in applied[-1]["spec"], "a paused Deployment would never get its ReplicaSet"
 
 
 def test_everything_in_place_means_no_action() -> None:
-    assert plan(agent(), desired(agent(), SETTINGS), serving(agent())).actions == ()
+    asked = ask(voice_agent())
+    assert plan(asked, serving(asked), NOW).actions == ()
 
 
-def test_a_voice_agent_that_came_under_the_name_of_a_deleted_one_waits_for_its_objects() -> None:
-    observation = serving(agent())
-    observation.deployments[0]["metadata"]["ownerReferences"][0]["uid"] = "u-0"
-    decided = plan(agent(), desired(agent(), SETTINGS), observation)
-    assert decided.actions == ()
+def test_a_deployment_is_paused_once_it_has_its_replica_set() -> None:
+    asked = ask(voice_agent())
+    observation = serving(asked)
+    del observation.of_kind("Deployment")[0]["spec"]["paused"]
+    (action,) = plan(asked, observation, NOW).actions
+    assert isinstance(action, Apply)
+    assert action.resource["spec"]["paused"] is True
+    assert action.resource["metadata"]["resourceVersion"] == "7"
+
+
+def test_an_edited_template_is_put_back_with_the_number_of_pods_it_has() -> None:
+    asked = ask(voice_agent())
+    observation = serving(asked, 2)
+    observation.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/other"
+    (action,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Apply)]
+    assert action.resource["spec"]["template"] == asked.deployment["spec"]["template"]
+    assert action.resource["spec"]["replicas"] == 2
+
+
+# Revisions
+
+
+@pytest.mark.parametrize(
+    ("spec", "same"),
+    [
+        ({"greeting": "Hello", "replicas": 5}, True),
+        ({"greeting": "Hello", "suspend": True, "paused": True, "pausedScaleIn": True}, True),
+        ({"greeting": "Hello", "rollout": {"maxDraining": 3}}, True),
+        ({"greeting": "Hello", "worker": {}, "stt": {"options": {}}}, True),
+        ({"greeting": "Bye"}, False),
+        ({"greeting": "Hello", "worker": {"maxSessions": 4}}, False),
+        ({}, False),
+    ],
+)
+def test_a_revision_is_what_workers_run_and_nothing_else(spec: dict[str, Any], same: bool) -> None:
+    assert (identity_of(voice_agent(spec)) == identity_of(voice_agent({"greeting": "Hello"}))) is same
+
+
+def test_the_restart_annotation_makes_a_revision() -> None:
+    one, two = (voice_agent(annotations={"voiceagent.dev/restart": when}) for when in ("monday", "tuesday"))
+    assert len({identity_of(each) for each in (voice_agent(), one, two)}) == 3
+
+
+def test_another_operator_image_and_other_defaults_disturb_no_worker() -> None:
+    raw = voice_agent({"replicas": 1})
+    before = ask(raw, greeting="Hello")
+    deployment = made(before)
+    after = ask(raw, deployment, settings=OperatorSettings(worker_image="example.com/worker:2"), greeting="Bye")
+    assert after.deployment == before.deployment
+    assert after.config_map == before.config_map
+    observation = replace(serving(before), objects=around(after, deployment))
+    assert plan(after, observation, NOW).actions == ()
+
+
+def test_an_operator_that_writes_templates_another_way_disturbs_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = voice_agent()
+    before = ask(raw)
+    deployment = made(before)
+
+    def another_way(*of: Any) -> list[Object]:
+        objects = desired(*of)
+        objects[-1]["spec"]["template"]["spec"]["priority"] = 7
+        objects[-2]["data"]["agent.yaml"] += "# generated\n"
+        return objects
+
+    monkeypatch.setattr(wanted_module, "desired", another_way)
+    after = ask(raw, deployment)
+    assert after.deployment == before.deployment
+    assert plan(after, replace(serving(before), objects=around(after, deployment)), NOW).actions == ()
+    assert ask(voice_agent({"greeting": "New"}), deployment).deployment["spec"]["template"]["spec"]["priority"] == 7
+
+
+def test_going_back_takes_the_old_revision_up_again_with_what_was_in_force_then() -> None:
+    first = ask(voice_agent({"greeting": "One"}))
+    again = ask(
+        voice_agent({"greeting": "One"}), made(first), settings=OperatorSettings(worker_image="example.com/worker:2")
+    )
+    assert again.deployment == first.deployment
+
+
+def test_defaults_are_adopted_when_that_is_asked_for() -> None:
+    raw, old = voice_agent(), in_force(SETTINGS, {})
+    deployment = made(ask(raw))
+    new = in_force(OperatorSettings(worker_image="example.com/worker:2"), {})
+    assert asked_for(raw, [deployment], old, adopt=True).manifest is not None
+    adopted = asked_for(raw, [deployment], new, adopt=True)
+    assert (adopted.manifest, adopted.in_force) == (None, new)
+    assert adopted.hash != asked_for(raw, [deployment], new, adopt=False).hash
+
+
+def test_a_damaged_record_leads_to_a_new_revision_and_never_to_another_template() -> None:
+    raw = voice_agent()
+    deployment = made(ask(raw))
+    deployment["metadata"]["annotations"][RECORD_ANNOTATION] = "{}"
+    assert record_of(deployment) is None
+    asked = ask(raw, deployment)
+    assert asked.deployment["metadata"]["name"] != deployment["metadata"]["name"]
+    assert not [a for a in plan(asked, Observation(around(asked, deployment)), NOW).actions if a == deployment]
+
+
+def test_the_deployment_of_the_first_release_drains_and_is_not_changed() -> None:
+    asked = ask(voice_agent())
+    legacy = made(asked)
+    legacy["metadata"] = {**legacy["metadata"], "name": "alice", "annotations": {BORN_ANNOTATION: "4"}}
+    busy, new = pod(legacy, "old"), made(asked)
+    observation = Observation(around(asked, legacy, new), (busy, pod(new, "new")), (), {"old": BUSY, "new": IDLE})
+    actions = plan(asked, observation, NOW).actions
+    (mark,) = [action for action in actions if isinstance(action, Mark)]
+    assert (mark.pod, mark.annotations[CORDON_ANNOTATION]) == (busy, "true")
+    assert not [action for action in actions if not isinstance(action, Mark)]
+
+
+def test_what_belongs_to_somebody_else_is_left_alone() -> None:
+    asked = ask(voice_agent())
+    observation = serving(asked)
+    observation.of_kind("Deployment")[0]["metadata"]["ownerReferences"][0]["uid"] = "u-0"
+    decided = plan(asked, observation, NOW)
+    assert not [action for action in decided.actions if not isinstance(action, Mark)]
     assert decided.blocked
     assert decided.blocked.reason is Reason.NAME_TAKEN
 
 
-def _with_old_configuration(observation: Observation, pods: list[dict[str, Any]]) -> Observation:
-    old = json.loads(json.dumps(observation.config_maps[0]))
-    old["metadata"]["name"] = "alice-old"
-    return replace(observation, config_maps=[*observation.config_maps, old], pods=pods)
+# Closing, draining, deleting
 
 
-def _deleted(observation: Observation) -> list[str]:
-    actions = plan(agent(), desired(agent(), SETTINGS), observation).actions
-    return [a.resource["metadata"]["name"] for a in actions if isinstance(a, Delete)]
+def rollout(old: WorkerReport | None, new: WorkerReport | None, **marks: str) -> tuple[Wanted, Observation]:
+    before, asked = ask(voice_agent({"greeting": "One"})), ask(voice_agent({"greeting": "Two"}))
+    first, second = made(before), made(asked)
+    first["metadata"]["creationTimestamp"], second["metadata"]["creationTimestamp"] = "2026-01-01", "2026-01-02"
+    pods = (pod(first, "old", **marks), pod(second, "new", ready=new is not None))
+    reports = {name: said for name, said in (("old", old), ("new", new)) if said}
+    objects = around(asked, first, second)
+    return asked, Observation((*objects, *around(before)[-1:]), pods, (), reports)
 
 
-def test_an_old_configuration_goes_when_no_pod_has_it() -> None:
-    assert _deleted(_with_old_configuration(serving(agent()), [pod()])) == ["alice-old"]
+def marked(asked: Wanted, observation: Observation, name: str) -> dict[str, str | None]:
+    marks = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Mark)]
+    return next((m.annotations for m in marks if m.pod["metadata"]["name"] == name), {})
 
 
-def test_an_old_configuration_stays_while_a_pod_has_it() -> None:
-    leaving = pod(config="alice-old")
-    leaving["metadata"]["deletionTimestamp"] = "2026-11-23T11:00:00Z"
-    assert _deleted(_with_old_configuration(serving(agent()), [leaving])) == []
+def test_an_old_worker_stays_open_until_a_new_one_serves() -> None:
+    assert CORDON_ANNOTATION not in marked(*rollout(IDLE, None), "old")
+    assert marked(*rollout(IDLE, IDLE), "old")[CORDON_ANNOTATION] == "true"
 
 
-def test_an_old_configuration_stays_while_the_rollout_could_bring_a_pod_back() -> None:
-    rolling = observed(agent(), replicas=2, updatedReplicas=1, readyReplicas=1)
-    assert _deleted(_with_old_configuration(rolling, [])) == []
+@pytest.mark.parametrize("old", [BUSY, replace(CLOSED, sessions=1), IDLE, None], ids=["busy", "last", "open", "deaf"])
+def test_a_closed_worker_that_may_have_a_call_stays(old: WorkerReport | None) -> None:
+    asked, observation = rollout(old, IDLE, **{CORDON_ANNOTATION: "true"})
+    decided = plan(asked, observation, NOW)
+    assert not [action for action in decided.actions if isinstance(action, Scale)]
+    assert COST_ANNOTATION not in marked(asked, observation, "old")
+
+
+def test_an_empty_closed_worker_is_made_the_cheapest_and_goes_only_in_the_next_step() -> None:
+    asked, observation = rollout(CLOSED, IDLE, **{CORDON_ANNOTATION: "true"})
+    assert marked(asked, observation, "old")[COST_ANNOTATION] == str(EMPTY_COST)
+    assert not [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    chosen = {CORDON_ANNOTATION: "true", COST_ANNOTATION: str(EMPTY_COST)}
+    asked, observation = rollout(CLOSED, IDLE, **chosen)
+    (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    assert (scale.replicas, scale.victims) == (0, ("old",))
+    live = json.loads(json.dumps(scale.deployment))
+    assert confirmed(scale, live, list(observation.pods), NOW)
+
+
+@pytest.mark.parametrize("change", ["cordon", "cost", "replicas", "uid", "lag", "gone"])
+def test_what_is_read_back_must_still_allow_it(change: str) -> None:
+    chosen = {CORDON_ANNOTATION: "true", COST_ANNOTATION: str(EMPTY_COST)}
+    asked, observation = rollout(CLOSED, IDLE, **chosen)
+    (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    live, pods = json.loads(json.dumps([scale.deployment, list(observation.pods)]))
+    if change in ("cordon", "cost"):
+        del pods[0]["metadata"]["annotations"][CORDON_ANNOTATION if change == "cordon" else COST_ANNOTATION]
+    elif change == "replicas":
+        live["spec"]["replicas"] = 2
+    elif change == "uid":
+        live["metadata"]["uid"] = "another"
+    elif change == "lag":
+        live["status"]["replicas"] = 2
+    assert confirmed(scale, None if change == "gone" else live, pods, NOW) is None
+
+
+def test_a_busy_worker_that_is_not_ready_keeps_the_empty_ones_alive_with_it() -> None:
+    """A ReplicaSet deletes unready pods first, whatever they cost."""
+    asked = ask(voice_agent({"replicas": 1}))
+    deployment = made(asked, 2)
+    chosen = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
+    pods = (pod(deployment, "busy", ready=False), pod(deployment, "empty", **chosen), pod(deployment, "third"))
+    deployment["spec"]["replicas"] = deployment["status"]["replicas"] = 3
+    reports = {"busy": BUSY, "empty": CLOSED, "third": IDLE}
+    decided = plan(asked, Observation(around(asked, deployment), pods, (), reports), NOW)
+    assert not [action for action in decided.actions if isinstance(action, Scale)]
+
+
+def test_going_back_opens_the_draining_workers_at_once() -> None:
+    _, observation = rollout(BUSY, None, **{CORDON_ANNOTATION: "true"})
+    back = ask(voice_agent({"greeting": "One"}), *observation.of_kind("Deployment"))
+    annotations = marked(back, observation, "old")
+    assert CORDON_ANNOTATION in annotations
+    assert annotations[CORDON_ANNOTATION] is None
+
+
+def test_growing_again_opens_closed_workers_before_any_is_made() -> None:
+    asked = ask(voice_agent({"replicas": 2}))
+    observation = serving(asked, 2)
+    observation.pods[1]["metadata"]["annotations"][CORDON_ANNOTATION] = lease(NOW)
+    actions = plan(asked, observation, NOW).actions
+    assert [type(action) for action in actions] == [Mark]
+
+
+def test_shrinking_closes_idle_workers_under_a_lease_and_renews_it() -> None:
+    asked = ask(voice_agent({"replicas": 1}))
+    observation = replace(serving(asked, 2), reports={"p0": BUSY, "p1": IDLE})
+    until = marked(asked, observation, "p1")[CORDON_ANNOTATION]
+    assert until == lease(NOW)
+    assert CORDON_ANNOTATION not in marked(asked, observation, "p0")
+    observation.pods[1]["metadata"]["annotations"][CORDON_ANNOTATION] = until
+    assert CORDON_ANNOTATION not in marked(asked, observation, "p1")
+    observation.pods[1]["metadata"]["annotations"][CORDON_ANNOTATION] = lease(NOW - LEASE * 0.6)
+    assert marked(asked, observation, "p1")[CORDON_ANNOTATION] == until
+
+
+def test_with_scale_in_paused_nobody_is_closed() -> None:
+    asked = ask(voice_agent({"replicas": 1, "pausedScaleIn": True}))
+    assert plan(asked, serving(asked, 3), NOW).actions == ()
+
+
+def test_a_paused_voice_agent_is_left_as_it_is_but_calls_are_shielded() -> None:
+    asked = ask(voice_agent({"paused": True, "replicas": 3}))
+    observation = replace(serving(asked, 1, BUSY), objects=())
+    (mark,) = plan(asked, observation, NOW).actions
+    assert isinstance(mark, Mark)
+    assert (mark.annotations, mark.labels) == (SHIELDS, {BUSY_LABEL: "true"})
+    assert condition(voice_agent({"paused": True}), observation, "Progressing")["reason"] == "Paused"
+
+
+def test_shields_follow_the_calls() -> None:
+    asked = ask(voice_agent())
+    busy = serving(asked, 1, BUSY)
+    (mark,) = plan(asked, busy, NOW).actions
+    assert isinstance(mark, Mark)
+    busy.pods[0]["metadata"]["annotations"] |= SHIELDS
+    busy.pods[0]["metadata"]["labels"][BUSY_LABEL] = "true"
+    assert plan(asked, busy, NOW).actions == ()
+    assert plan(asked, replace(busy, reports={}), NOW).actions == (), "unknown is busy"
+    (mark,) = plan(asked, replace(busy, reports={"p0": IDLE}), NOW).actions
+    assert isinstance(mark, Mark)
+    assert set(mark.annotations.values()) | set(mark.labels.values()) == {None}
+
+
+def test_a_worker_on_a_node_that_is_emptied_is_closed_and_replaced_first() -> None:
+    asked = ask(voice_agent())
+    observation = replace(serving(asked, 1, BUSY), leaving_nodes=frozenset({"n1"}))
+    actions = plan(asked, observation, NOW).actions
+    assert marked(asked, observation, "p0")[CORDON_ANNOTATION] == lease(NOW)
+    (scale,) = [action for action in actions if isinstance(action, Scale)]
+    assert (scale.replicas, scale.victims) == (2, ())
+
+
+def test_old_revisions_without_a_worker_are_kept_for_a_while_and_then_deleted() -> None:
+    asked = ask(voice_agent({"greeting": "now", "rollout": {"revisionHistory": 1}}))
+    retired = []
+    for number in range(3):
+        old = made(ask(voice_agent({"greeting": f"before {number}"})), 0)
+        old["metadata"]["creationTimestamp"] = f"2026-01-0{number + 1}"
+        retired.append(old)
+    observation = serving(asked)
+    observation = replace(observation, objects=(*observation.objects, *retired))
+    deleted = [a.resource for a in plan(asked, observation, NOW).actions if isinstance(a, Delete)]
+    assert deleted == [retired[1], retired[0]]
+
+
+def test_a_configuration_stays_while_a_revision_or_a_pod_may_need_it() -> None:
+    asked, observation = rollout(IDLE, IDLE)
+    assert not [a for a in plan(asked, observation, NOW).actions if isinstance(a, Delete)]
+    alone = replace(observation, objects=tuple(o for o in observation.objects if o["kind"] != "Deployment"), pods=())
+    deleted = [a.resource["kind"] for a in plan(asked, alone, NOW).actions if isinstance(a, Delete)]
+    assert deleted == ["ConfigMap"]
+
+
+def test_what_the_installation_no_longer_wants_goes() -> None:
+    policy = WorkerNetworkPolicy.model_validate({"from": [{"podSelector": {}}]})
+    with_policy = ask(voice_agent(), settings=SETTINGS.model_copy(update={"worker_network_policy": policy}))
+    assert plan(with_policy, serving(with_policy), NOW).actions == ()
+    deleted = plan(ask(voice_agent()), serving(with_policy), NOW).actions
+    assert [a.resource["kind"] for a in deleted if isinstance(a, Delete)] == ["NetworkPolicy"]
+
+
+def test_another_pod_than_the_chosen_one_is_noticed() -> None:
+    chosen = {CORDON_ANNOTATION: "true", COST_ANNOTATION: str(EMPTY_COST)}
+    asked, observation = rollout(CLOSED, IDLE, **chosen)
+    (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    assert spared(scale, observation) is None
+    deployment = json.loads(json.dumps(scale.deployment))
+    deployment["metadata"]["generation"] = deployment["status"]["observedGeneration"] = 3
+    others = tuple(each for each in observation.objects if each["metadata"]["uid"] != deployment["metadata"]["uid"])
+    assert spared(scale, replace(observation, objects=(*others, deployment))) == 1
+    deployment["status"]["replicas"] = 0
+    assert spared(scale, replace(observation, objects=(*others, deployment), pods=())) == 0
+
+
+# Status
 
 
 def test_ready_means_the_current_workers_serve() -> None:
-    condition = ready_of(agent(), serving(agent()))
-    assert (condition["status"], condition["reason"]) == ("True", "WorkersReady")
-    assert condition["message"] == "1 worker is ready for calls."
+    raw = voice_agent({"replicas": 1})
+    said = condition(raw, serving(ask(raw)))
+    assert (said["status"], said["reason"]) == ("True", "WorkersReady")
+    assert said["message"] == "1 worker is ready for calls."
 
 
-@pytest.mark.parametrize(
-    "seen",
-    [
-        {},
-        {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 0},
-        {"replicas": 1, "updatedReplicas": 0, "readyReplicas": 1},
-        {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 2},
-        {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "observedGeneration": 1},
-    ],
-    ids=["nothing", "not ready", "old", "both", "not yet seen by its controller"],
-)
-def test_anything_less_is_progress(seen: dict[str, int]) -> None:
-    condition = ready_of(agent(), observed(agent(), **seen))
-    assert (condition["status"], condition["reason"]) == ("False", "Progressing")
+def test_while_the_old_revision_serves_on_the_status_says_so() -> None:
+    asked, observation = rollout(IDLE, None)
+    raw = voice_agent({"greeting": "Two"})
+    status = status_of(raw, asked, observation)
+    ready = status["conditions"][0]
+    assert (ready["status"], ready["reason"]) == ("False", "Progressing")
+    assert "1 worker is still serving with the earlier configuration" in ready["message"]
+    assert status["revision"] != asked.deployment["metadata"]["name"]
+    states = {each["name"]: each["state"] for each in status["revisions"]}
+    assert sorted(states.values()) == ["Serving", "Starting"]
+
+
+def test_a_revision_that_does_not_come_up_in_time_has_failed() -> None:
+    asked, observation = rollout(IDLE, None)
+    raw = voice_agent({"greeting": "Two"})
+    current = asked.deployment["metadata"]["name"]
+    raw["status"] = status_of(raw, asked, observation)
+    assert not stalled(raw, current, asked.agent, NOW + timedelta(minutes=9))
+    assert stalled(raw, current, asked.agent, NOW + timedelta(minutes=11))
+    for each in raw["status"]["revisions"]:
+        each["since"] = "2026-11-23T11:00:00Z"
+    progressing = condition(raw, observation, "Progressing", asked)
+    assert (progressing["status"], progressing["reason"]) == ("False", "ProgressDeadlineExceeded")
 
 
 def test_a_suspended_voice_agent_says_so() -> None:
-    suspended = agent({"suspend": True})
-    assert ready_of(suspended, observed(suspended))["reason"] == "Suspended"
+    raw = voice_agent({"suspend": True})
+    assert condition(raw, serving(ask(raw)))["reason"] == "Suspended"
+
+
+def test_the_status_counts_calls_and_places_and_admits_what_it_does_not_know() -> None:
+    raw = voice_agent({"replicas": 2})
+    asked = ask(raw)
+    status = status_of(raw, asked, serving(asked, 2, BUSY))
+    assert (status["calls"], status["capacity"], status["replicas"]) == (4, 16, 2)
+    assert "calls" not in status_of(raw, asked, replace(serving(asked, 2), reports={}))
+
+
+def test_draining_is_told_with_its_calls() -> None:
+    asked, observation = rollout(replace(BUSY, cordoned=True), IDLE, **{CORDON_ANNOTATION: "true"})
+    said = condition(voice_agent({"greeting": "Two"}), observation, "Draining", asked)
+    assert (said["status"], said["message"]) == ("True", "1 worker is draining; 2 calls have not ended yet.")
 
 
 def test_the_workers_own_word_wins_over_its_last_crash() -> None:
+    raw = voice_agent({"replicas": 1})
+    observation = serving(ask(raw))
     ended = {"exitCode": 1, "message": json.dumps({"reason": "CredentialsMissing", "message": "old"})}
-    crashed = pod(containerStatuses=[{"state": {"running": {}}, "lastState": {"terminated": ended}}])
-    observation = replace(observed(agent()), pods=[crashed])
-    assert ready_of(agent(), observation)["message"] == "old"
-    problems = {"p": WorkerProblem("LiveKitUnreachable", "now")}
-    assert ready_of(agent(), replace(observation, problems=problems))["message"] == "now"
+    observation.pods[0]["status"]["containerStatuses"][0]["lastState"] = {"terminated": ended}
+    observation.pods[0]["status"]["conditions"] = []
+    assert condition(raw, replace(observation, reports={}))["message"] == "old"
+    problem = WorkerProblem("LiveKitUnreachable", "now")
+    assert condition(raw, replace(observation, reports={"p0": replace(IDLE, problem=problem)}))["message"] == "now"
 
 
-def test_pods_of_the_current_revision_speak_first() -> None:
-    revision = desired(agent(), SETTINGS)[-1]["spec"]["template"]["metadata"]["labels"]
-    pods = [pod("old"), pod("new")]
-    pods[1]["metadata"]["labels"] = revision
-    problems = {
-        "old": WorkerProblem("LiveKitUnreachable", "old"),
-        "new": WorkerProblem("CredentialsMissing", "new"),
-    }
-    observation = replace(observed(agent()), pods=pods, problems=problems)
-    assert ready_of(agent(), observation)["message"] == "new"
+def test_a_missing_key_is_told_with_its_secret() -> None:
+    raw = voice_agent({"stt": {"credentials": {"secretName": "mine", "key": "dg"}}})
+    observation = serving(ask(raw))
+    observation.pods[0]["status"]["conditions"] = []
+    problem = WorkerProblem("CredentialsMissing", "DEEPGRAM_API_KEY is missing.")
+    observation = replace(observation, reports={"p0": replace(IDLE, ready=False, problem=problem)})
+    said = condition(raw, observation, "CredentialsAvailable")
+    assert said["status"] == "False"
+    assert "DEEPGRAM_API_KEY comes from key dg of Secret mine." in said["message"]
+    assert condition(raw, serving(ask(raw)), "CredentialsAvailable")["status"] == "True"
+
+
+def test_somebody_elses_autoscaler_on_a_deployment_is_named() -> None:
+    raw = voice_agent()
+    observation = serving(ask(raw))
+    entry = {"manager": "keda", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    observation.of_kind("Deployment")[0]["metadata"]["managedFields"] = [entry]
+    said = condition(raw, observation, "Scaling")
+    assert (said["status"], said["reason"]) == ("False", "ReplicasContested")
+    assert said["message"].startswith("keda ")
 
 
 def test_a_condition_keeps_its_time_while_its_status_is_the_same() -> None:
-    first = ready_of(agent(), observed(agent()))
-    later = agent(status={"conditions": [{**first, "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
-    assert ready_of(later, observed(later))["lastTransitionTime"] == "2026-01-01T00:00:00Z"
-    assert ready_of(later, serving(later))["lastTransitionTime"] == "2026-11-23T12:00:00Z"
+    raw = voice_agent({"replicas": 2})
+    asked, later = ask(raw), voice_agent({"replicas": 2})
+    first = condition(raw, serving(asked))
+    later["status"] = {"conditions": [{**first, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    assert condition(later, serving(asked))["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+    assert condition(later, serving(asked, 2))["lastTransitionTime"] == "2026-11-23T12:00:00Z"
 
 
 def test_an_invalid_voice_agent_keeps_its_counts_and_names_the_field() -> None:
@@ -165,19 +519,24 @@ def test_an_invalid_voice_agent_keeps_its_counts_and_names_the_field() -> None:
     assert "turn.endpointing" in status["conditions"][0]["message"]
 
 
-@pytest.mark.parametrize(
-    ("status", "reason", "since", "seconds"),
-    [
-        ("True", "WorkersReady", 0, RESYNC.total_seconds()),
-        ("False", "Suspended", 0, RESYNC.total_seconds()),
-        ("False", "Progressing", 10, 2),
-        ("False", "CrashLooping", 3600, 15),
-    ],
-)
-def test_what_is_wrong_is_looked_at_again_soon(status: str, reason: str, since: int, seconds: float) -> None:
-    time = (NOW - timedelta(seconds=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    condition = {"status": status, "reason": reason, "lastTransitionTime": time}
-    assert look_again({"conditions": [condition]}, NOW).total_seconds() == seconds
+def test_it_looks_again_as_soon_as_something_can_have_happened() -> None:
+    raw = voice_agent({"replicas": 1})
+    asked = ask(raw)
+
+    def after(observation: Observation, since: int = 0) -> timedelta:
+        decided = plan(asked, observation, NOW)
+        status = status_of(raw, asked, observation, decided)
+        return look_again(decided, status, NOW + timedelta(seconds=since))
+
+    assert after(serving(asked)) == STEADY
+    assert after(Observation()) == MOVING
+    assert after(Observation(around(asked, made(asked)))) == RESYNC, "the watch tells of pods"
+    crashing = serving(asked)
+    crashing.pods[0]["status"] = {
+        "phase": "Running",
+        "containerStatuses": [{"name": "worker", "state": {"waiting": {}}}],
+    }
+    assert after(replace(crashing, reports={}), since=3600) == BROKEN
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ EVERYTHING_OF_OURS = {
 
 def deployment(spec: dict[str, Any] | None) -> dict[str, Any]:
     raw = {"metadata": {"name": "alice", "namespace": "calls", "uid": "u-1"}, "spec": spec or {}}
-    return next(each for each in desired(effective(raw, {}), SETTINGS) if each["kind"] == "Deployment")
+    return next(each for each in desired(effective(raw, {}), SETTINGS, "r1") if each["kind"] == "Deployment")
 
 
 def template(worker: dict[str, Any]) -> dict[str, Any]:

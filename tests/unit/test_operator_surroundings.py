@@ -29,7 +29,7 @@ def policy(**values: Any) -> dict[str, Any]:
 
 
 def template() -> dict[str, Any]:
-    deployment = next(each for each in desired(agent(), SETTINGS) if each["kind"] == "Deployment")
+    deployment = next(each for each in desired(agent(), SETTINGS, "r1") if each["kind"] == "Deployment")
     return dict(deployment["spec"]["template"])
 
 

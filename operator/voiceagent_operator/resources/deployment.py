@@ -1,32 +1,35 @@
-"""The workers' Deployment. PURE."""
+"""A revision's Deployment. PURE."""
 
 from __future__ import annotations
 
 from voiceagent_operator.api.v1alpha1 import VoiceAgent
 from voiceagent_operator.settings import OperatorSettings
 
-from .metadata import REVISION_LABEL, Resource, digest, metadata, selector
+from .metadata import REVISION_LABEL, Resource, metadata, selector
 from .pod import pod_template
 
 
-def deployment_name(agent: VoiceAgent) -> str:
-    """Return the name of the agent's Deployment."""
-    return agent.metadata.name
+def deployment_name(agent: VoiceAgent, revision: str) -> str:
+    """Return the name of a revision's Deployment."""
+    return f"{agent.metadata.name}-{revision}"
 
 
-def deployment(agent: VoiceAgent, settings: OperatorSettings) -> Resource:
-    """Return the Deployment; a new worker is ready before an old one is told to drain."""
+def deployment(agent: VoiceAgent, settings: OperatorSettings, revision: str) -> Resource:
+    """Return the Deployment; how many workers it has is decided elsewhere.
+
+    It has one ReplicaSet in all its life: a change is another revision with a Deployment of its own.
+    """
     template = pod_template(agent, settings)
-    template["metadata"]["labels"][REVISION_LABEL] = digest(template)
+    template["metadata"]["labels"][REVISION_LABEL] = revision
+    meta = metadata(agent, deployment_name(agent, revision))
+    meta["labels"][REVISION_LABEL] = revision
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(agent, deployment_name(agent)),
+        "metadata": meta,
         "spec": {
-            "replicas": 0 if agent.spec.suspend else agent.spec.replicas,
             "revisionHistoryLimit": 1,
-            "progressDeadlineSeconds": 600,
-            "selector": {"matchLabels": selector(agent.metadata.name)},
+            "selector": {"matchLabels": {**selector(agent.metadata.name), REVISION_LABEL: revision}},
             "strategy": {
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},

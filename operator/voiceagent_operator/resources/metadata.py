@@ -15,8 +15,13 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 AGENT_LABEL = "voiceagent.dev/agent"
 REVISION_LABEL = "voiceagent.dev/revision"
 APPLIED_ANNOTATION = "voiceagent.dev/applied"
+RECORD_ANNOTATION = "voiceagent.dev/record"
+# On a pod: LiveKit sends its worker no new calls.
+CORDON_ANNOTATION = "voiceagent.dev/cordoned"
 # On a pod: it holds calls; the PodDisruptionBudget selects it.
 BUSY_LABEL = "voiceagent.dev/busy"
+# On a VoiceAgent: a new value replaces all workers.
+RESTART_ANNOTATION = "voiceagent.dev/restart"
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 

@@ -1,0 +1,71 @@
+"""Carrying out a plan: each action is one guarded write; after any of them the next plan may start anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from .actions import Action, Apply, Delete, Mark, Scale
+from .cluster import Cluster, ClusterRefusedError
+from .diagnosis import Diagnosis, Reason, refusal
+from .observation import Object, name_of
+from .resources.metadata import selector_text
+from .scaling import confirmed
+
+logger = logging.getLogger(__name__)
+
+
+class Actor:
+    """Writes what a plan asks for, in its order."""
+
+    def __init__(self, cluster: Cluster, now: Callable[[], datetime]) -> None:
+        self._cluster, self._now = cluster, now
+
+    async def act(self, agent: str, actions: tuple[Action, ...]) -> tuple[list[Object], list[Scale], Diagnosis | None]:
+        """Return what was written, as it is now, which removals of workers were begun, and a refusal that ended it."""
+        written: list[Object] = []
+        removals: list[Scale] = []
+        for action in actions:
+            try:
+                if isinstance(action, Apply):
+                    written.append(await self._cluster.apply(action.resource))
+                elif isinstance(action, Mark):
+                    await self._cluster.mark(action.pod, action.annotations, action.labels)
+                elif isinstance(action, Delete):
+                    await self._cluster.delete(action.resource, action.resource["kind"])
+                elif begun := await self._scale(agent, action):
+                    written.append({**begun[0], "kind": "Deployment"})
+                    removals += [begun[1]] if action.victims else []
+            except ClusterRefusedError as error:
+                kind, thing = _about(action)
+                name = f"{thing['metadata']['namespace']}/{name_of(thing)}"
+                return written, removals, refusal(error.message, Reason.CHANGE_REFUSED, f"{kind} {name}")
+            logger.info(*_told(action), extra={"kind": _about(action)[0], "object": name_of(_about(action)[1])})
+        return written, removals, None
+
+    async def _scale(self, agent: str, scale: Scale) -> tuple[Object, Scale] | None:
+        if not scale.lowers:
+            return await self._cluster.scale(scale.deployment, scale.replicas, paused=scale.paused), scale
+        # Pods go now: what the plan rested on is read once more, from the API server itself.
+        namespace = scale.deployment["metadata"]["namespace"]
+        deployment = await self._cluster.get("Deployment", namespace, name_of(scale.deployment), fresh=True)
+        pods = await self._cluster.list("Pod", namespace, selector_text(agent), fresh=True)
+        sure = confirmed(scale, deployment, pods, self._now())
+        if sure is None:
+            return None
+        return await self._cluster.scale(sure.deployment, sure.replicas, paused=sure.paused), sure
+
+
+def _about(action: Action) -> tuple[str, Object]:
+    if isinstance(action, Mark):
+        return "Pod", action.pod
+    if isinstance(action, Scale):
+        return "Deployment", action.deployment
+    return str(action.resource["kind"]), action.resource
+
+
+def _told(action: Action) -> tuple[str, ...]:
+    if isinstance(action, Scale):
+        return "Scaled to %d", str(action.replicas)
+    return ({Apply: "Applied an object", Delete: "Deleted an unused object", Mark: "Marked a pod"}[type(action)],)

@@ -1,0 +1,49 @@
+"""What a plan may ask for: each a single write to the API server, guarded by what was observed. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .observation import Object
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Make an object what it should be; with a `resourceVersion`, only if it still is what was observed."""
+
+    resource: Object
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete an object, if it still is the one that was observed."""
+
+    resource: Object
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Change labels and annotations of a pod; None takes one away."""
+
+    pod: Object
+    annotations: dict[str, str | None] = field(default_factory=dict)
+    labels: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Set a Deployment's number of pods, if it still is what was observed."""
+
+    deployment: Object
+    replicas: int
+    paused: bool
+    victims: tuple[str, ...] = ()
+    """Names of the pods that may go; a lower number is only written when the ReplicaSet must take these."""
+
+    @property
+    def lowers(self) -> bool:
+        """Whether pods go."""
+        return self.replicas < int(self.deployment["spec"].get("replicas", 1))
+
+
+Action = Apply | Delete | Mark | Scale

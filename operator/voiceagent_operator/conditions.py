@@ -1,0 +1,133 @@
+"""The statements about a VoiceAgent, each with a stable reason and a sentence for people. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from .api.v1alpha1 import VoiceAgent
+from .diagnosis import Diagnosis, Reason
+from .pods import Worker
+
+READY = "Ready"
+PROGRESSING = "Progressing"
+CREDENTIALS = "CredentialsAvailable"
+SCALING = "Scaling"
+DRAINING = "Draining"
+LONGEST_MESSAGE = 2048
+Condition = dict[str, Any]
+Statement = tuple[str, Diagnosis]
+"""Its status (True, False, Unknown) and why."""
+
+
+def conditions(
+    statements: dict[str, Statement], generation: int, previous: Iterable[Condition], now: datetime
+) -> list[Condition]:
+    """Return the conditions in the order given; the time of each moves only when its status does."""
+    before = {each.get("type"): each for each in previous}
+    result = []
+    for kind, (status, why) in statements.items():
+        old = before.get(kind)
+        same = old is not None and old.get("status") == status
+        result.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": str(why.reason),
+                "message": why.message[:LONGEST_MESSAGE],
+                "observedGeneration": generation,
+                "lastTransitionTime": old["lastTransitionTime"] if old and same else timestamp(now),
+            }
+        )
+    return result
+
+
+def timestamp(now: datetime) -> str:
+    """Return a time as Kubernetes writes it."""
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def readiness(
+    agent: VoiceAgent, serving: int, current: list[Worker], earlier: list[Worker], found: Diagnosis | None
+) -> Statement:
+    """Say whether the workers that are asked for take calls with this configuration."""
+    wanted = agent.spec.replicas
+    if agent.spec.suspend:
+        left = sum(1 for worker in [*current, *earlier] if worker.active)
+        rest = f"{counted(left)} still running." if left else "Set spec.suspend to false to start workers."
+        return "False", Diagnosis(Reason.SUSPENDED, f"The VoiceAgent is suspended. {rest}")
+    if wanted == 0:
+        return "True", Diagnosis(Reason.WORKERS_READY, "No workers are asked for: spec.replicas is 0.")
+    if serving >= wanted:
+        return "True", Diagnosis(Reason.WORKERS_READY, f"{counted(wanted)} ready for calls.")
+    carried = sum(1 for worker in earlier if worker.serving)
+    rest = f" {counted(carried).capitalize()} still serving with the earlier configuration." if carried else ""
+    if found:
+        return "False", Diagnosis(found.reason, found.message + rest)
+    said = f"{serving} of {counted(wanted)} ready for calls with this configuration."
+    return "False", Diagnosis(Reason.PROGRESSING, said + rest)
+
+
+def progress(
+    agent: VoiceAgent, *, complete: bool, failed: bool, held: bool, found: Diagnosis | None, deadline: str
+) -> Statement:
+    """Say how far the change of the workers is, as a Deployment does."""
+    if agent.spec.paused:
+        said = "The VoiceAgent is paused: nothing of it is changed. Set spec.paused to false to go on."
+        return "Unknown", Diagnosis(Reason.PAUSED, said)
+    if complete:
+        return "True", Diagnosis(Reason.ROLLOUT_COMPLETE, "All new calls go to the current configuration.")
+    if failed:
+        why = f" {found.message}" if found else ""
+        said = f"The current configuration did not serve within {deadline}.{why}"
+        return "False", Diagnosis(Reason.PROGRESS_DEADLINE_EXCEEDED, said)
+    if held:
+        said = "The rollout waits until fewer workers drain than spec.rollout.maxDraining."
+        return "True", Diagnosis(Reason.WAITING_FOR_DRAIN, said)
+    return "True", Diagnosis(Reason.ROLLING_OUT, "Workers with the current configuration are starting.")
+
+
+def credentials(current: list[Worker], found: Diagnosis | None, places: dict[str, str]) -> Statement:
+    """Say whether the workers found their keys; the operator itself never looks into a Secret."""
+    if found and found.reason == Reason.CREDENTIALS_MISSING:
+        said = " ".join(f"{file} comes from {place}." for file, place in places.items() if file in found.message)
+        return "False", Diagnosis(Reason.CREDENTIALS_MISSING, f"{found.message} {said}".rstrip())
+    if any(worker.ready for worker in current):
+        return "True", Diagnosis(Reason.CREDENTIALS_FOUND, "The workers found all keys that they need.")
+    return "Unknown", Diagnosis(Reason.NOT_KNOWN_YET, "No worker has started far enough to tell.")
+
+
+def scale(agent: VoiceAgent, *, serving: int, contested_by: str | None) -> Statement:
+    """Say whether the number of workers is in the operator's hand, and as it is asked for."""
+    if contested_by:
+        said = (
+            f"{contested_by} also writes the number of workers of a Deployment, which can end calls. Let it write "
+            "the scale of the VoiceAgent instead."
+        )
+        return "False", Diagnosis(Reason.REPLICAS_CONTESTED, said)
+    if agent.spec.paused_scale_in:
+        said = "The number of workers only grows: spec.pausedScaleIn is true."
+        return "True", Diagnosis(Reason.SCALE_IN_PAUSED, said)
+    wanted = 0 if agent.spec.suspend else agent.spec.replicas
+    if serving == wanted:
+        return "True", Diagnosis(Reason.NUMBER_AS_ASKED, f"{counted(wanted)} asked for and ready.")
+    return "True", Diagnosis(Reason.CHANGING_NUMBER, f"{counted(wanted)} asked for, {serving} ready.")
+
+
+def drain(workers: list[Worker]) -> Statement:
+    """Say how many workers finish their calls."""
+    if not workers:
+        return "False", Diagnosis(Reason.NOTHING_DRAINS, "No worker drains.")
+    unread = sum(1 for worker in workers if worker.calls is None)
+    if unread:
+        said = f"{counted(len(workers))} draining; {unread} of them cannot be read and count as busy."
+        return "True", Diagnosis(Reason.WORKERS_UNREADABLE, said)
+    calls = sum(worker.calls or 0 for worker in workers)
+    end = "1 call has" if calls == 1 else f"{calls} calls have"
+    return "True", Diagnosis(Reason.CALLS_FINISHING, f"{counted(len(workers))} draining; {end} not ended yet.")
+
+
+def counted(number: int) -> str:
+    """Return a number of workers as the beginning of a sentence."""
+    return "1 worker is" if number == 1 else f"{number} workers are"

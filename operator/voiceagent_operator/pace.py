@@ -1,0 +1,33 @@
+"""When to look at a VoiceAgent again: workers send no events when calls begin and end. PURE."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from .conditions import READY
+from .plan import Plan
+from .status import Status
+
+RESYNC = timedelta(minutes=10)
+MOVING = timedelta(seconds=1)
+# Marks follow calls, and empty workers go, within this time.
+STEADY = timedelta(seconds=4)
+BROKEN = timedelta(seconds=15)
+_NEW = timedelta(minutes=2)
+
+
+def look_again(plan: Plan, status: Status, now: datetime) -> timedelta:
+    """Return how long nothing can be missed: briefly while something moves, long where nothing can."""
+    if plan.actions or any(worker.cordoned and worker.calls == 0 for worker in plan.workers):
+        return MOVING
+    if any(worker.report for worker in plan.workers):
+        starting = any(worker.active and not worker.serving and not worker.cordoned for worker in plan.workers)
+        return MOVING if starting and _recent(status, now) else STEADY
+    if not plan.workers and not plan.blocked:
+        return RESYNC
+    return MOVING * 2 if _recent(status, now) else BROKEN
+
+
+def _recent(status: Status, now: datetime) -> bool:
+    ready = next(each for each in status["conditions"] if each["type"] == READY)
+    return now - datetime.fromisoformat(ready["lastTransitionTime"]) < _NEW

@@ -1,0 +1,87 @@
+"""The one write that a revision's Deployment may need: put back, grown, or lowered by workers that are empty. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from .actions import Apply, Scale
+from .drift import in_place
+from .fleet import Decision, safe_victims
+from .notices import Notice
+from .observation import Object, Observation, annotation, identity, name_of
+from .pods import EMPTY_COST, Worker, judge
+from .resources.metadata import MANAGER
+from .revisions import BORN_ANNOTATION, manifest_as_recorded, record_of
+
+_ANY_TIME = datetime.min.replace(tzinfo=UTC)
+
+
+def scaling(
+    observed: Object, workers: tuple[Worker, ...], decision: Decision, notices: list[Notice]
+) -> list[Apply | Scale]:
+    """Return the one write that a Deployment needs, if any."""
+    name, has = name_of(observed), observed["spec"].get("replicas", 1)
+    wanted, paused = decision.replicas[name], annotation(observed, BORN_ANNOTATION) is not None
+    record = record_of(observed)
+    if record:
+        manifest = manifest_as_recorded(record.manifest, observed, max(has, wanted))
+        restored = {**manifest["metadata"], "resourceVersion": observed["metadata"]["resourceVersion"]}
+        if not in_place(observed, {**manifest, "spec": {**manifest["spec"], "replicas": has}}):
+            return [Apply({**manifest, "metadata": restored})]
+    victims = tuple(worker.name for worker in decision.victims[name])
+    scale = Scale(observed, wanted, paused, victims)
+    if scale.lowers and not settled(observed, [w for w in workers if w.active and w.deployment == name]):
+        return []
+    if wanted == has and bool(observed["spec"].get("paused")) == paused:
+        return []
+    if scale.lowers and victims:
+        notices.append(Notice("Normal", "WorkersRemoved", f"Removing {len(victims)} empty workers of {name}."))
+    other = foreign_writer(observed)
+    if other and wanted > has:
+        notices.append(Notice("Warning", "ReplicasRestored", f"{other} lowered the workers of {name}; restoring them."))
+    return [scale]
+
+
+def foreign_writer(deployment: Object) -> str | None:
+    """Return who else wrote the Deployment's number of pods last, if anybody did."""
+    for entry in deployment["metadata"].get("managedFields") or []:
+        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if "f:replicas" in spec and entry.get("manager") != MANAGER:
+            return str(entry.get("manager"))
+    return None
+
+
+def settled(deployment: Object, workers: list[Worker]) -> bool:
+    """Whether the controllers have done what was asked, and the list of pods agrees with them."""
+    seen = deployment.get("status", {})
+    current = seen.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
+    return bool(current and seen.get("replicas", 0) == len(workers))
+
+
+def confirmed(scale: Scale, deployment: Object | None, pods: list[Object], now: datetime) -> Scale | None:
+    """Return the scaling to write, by what the API server says at this moment; None when it must wait."""
+    if deployment is None or deployment["metadata"]["uid"] != scale.deployment["metadata"]["uid"]:
+        return None
+    workers = [w for w in (judge(pod, None, frozenset(), now) for pod in pods) if w.active]
+    workers = [w for w in workers if w.deployment == name_of(deployment)]
+    if deployment["spec"].get("replicas", 1) != scale.deployment["spec"].get("replicas", 1):
+        return None
+    if not settled(deployment, workers):
+        return None
+    chosen = [w for w in workers if w.name in scale.victims and w.cost == EMPTY_COST and w.locked]
+    fits = len(workers) - scale.replicas <= len(safe_victims(chosen, workers))
+    return replace(scale, deployment=deployment) if fits else None
+
+
+def spared(removal: Scale, observation: Observation) -> int | None:
+    """Return how many of the chosen pods live although the removal is done; None while it is not."""
+    deployment = next((o for o in observation.objects if identity(o) == identity(removal.deployment)), None)
+    if deployment is None:
+        return 0
+    workers = [w for w in (judge(pod, None, frozenset(), _ANY_TIME) for pod in observation.pods) if w.active]
+    workers = [w for w in workers if w.deployment == name_of(deployment)]
+    written = int(removal.deployment["metadata"].get("generation", 1)) + 1
+    if deployment["metadata"].get("generation", 1) < written or not settled(deployment, workers):
+        return None
+    return sum(1 for worker in workers if worker.name in removal.victims)
