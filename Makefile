@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-find-links --custom-compile-command "make lock"
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo demo-down test test-unit test-contract test-chart test-integration test-e2e \
+.PHONY: help setup demo demo-down test test-unit test-model test-contract test-chart test-integration test-e2e \
 	lint format generate verify lock images prepare bench bench-operator clean
 
 help:  ## Show this list
@@ -36,6 +36,9 @@ test: setup  ## All levels: lint, unit, contract, chart, integration, end to end
 
 test-unit: setup  ## Seconds; needs nothing but Python
 	@$(PYTEST) -q tests/unit
+
+test-model: setup  ## A hundred thousand random steps of rollouts, drains and failures (a quarter of an hour)
+	@VOICEAGENT_MODEL_STEPS=100000 $(PYTEST) -q tests/unit/test_operator_rollouts.py
 
 test-contract: setup  ## Both sides of each seam agree
 	@$(PYTEST) -q tests/contract

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -33,6 +34,7 @@ from voiceagent_operator.wanted import key_places, wanted
 
 STEPS = int(os.environ.get("VOICEAGENT_MODEL_STEPS", "2000"))
 STEPS_AT_A_TIME = 40
+pytestmark = pytest.mark.timeout(max(600, STEPS))
 NODES = ("n1", "n2", "n3")
 CAPACITY = 4
 
