@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -29,9 +30,11 @@ LONG_TALK = Script.parse(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
-async def receptionist(testbed: Testbed) -> None:
+async def receptionist(testbed: Testbed) -> AsyncIterator[None]:
     await testbed.installation.apply(EXAMPLES / "receptionist.yaml")
     await testbed.installation.ready("receptionist")
+    yield
+    await testbed.cluster.kubectl("delete", "va", "receptionist", "--wait")  # it would join the rooms of other tests
 
 
 async def test_a_caller_is_answered_and_may_interrupt(ring) -> None:

@@ -17,7 +17,7 @@ from voiceagent_testbed.part import Part
 from voiceagent_testbed.processes import recorded, run
 
 from . import leftovers
-from .node_cluster import NodeCluster, check_name, ignore, state_directory, step
+from .node_cluster import NodeCluster, check_name, full_name, ignore, state_directory, step
 
 CONFIG = Path(__file__).resolve().parents[3] / "kind-config.yaml"
 MARK = "kind"  # this file in a cluster's directory says that kind made it
@@ -95,6 +95,13 @@ class KindCluster(Part):
     async def load_image(self, archive: Path) -> None:
         """Put an image archive (what `docker save` writes) on the nodes."""
         await self._kind("load", "image-archive", str(archive), timeout=CREATE_SECONDS, kubeconfig=False)
+
+    async def name_image(self, reference: str, another: str) -> None:
+        """Give an image on the nodes another name."""
+        programs = await build("kind")
+        for node in (await run(programs["kind"], "get", "nodes", f"--name={self.kind_name}")).split():
+            ctr = ("docker", "exec", node, "ctr", "--namespace=k8s.io")
+            await run(*ctr, "images", "tag", "--force", full_name(reference), full_name(another))
 
     async def kubectl(self, *args: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
         """Run kubectl as the administrator and return what it prints; a failure is a TestbedError with its words."""

@@ -18,7 +18,7 @@ from voiceagent_testbed import machine
 from voiceagent_testbed.binaries import Binaries, Progress, State, build, locked
 from voiceagent_testbed.errors import TestbedError
 from voiceagent_testbed.part import Part
-from voiceagent_testbed.processes import recorded
+from voiceagent_testbed.processes import recorded, run
 
 from . import leftovers
 from .control_plane import ControlPlane
@@ -39,6 +39,11 @@ def state_directory() -> Path:
     if folder.stat().st_uid != os.getuid():
         raise TestbedError(f"{folder} belongs to another user: name another folder in $VOICEAGENT_STATE")
     return folder
+
+
+def full_name(reference: str) -> str:
+    """Return the name under which a container engine keeps an image that has no registry in its name."""
+    return reference if "/" in reference else f"docker.io/library/{reference}"
 
 
 def check_name(name: str) -> None:
@@ -123,6 +128,10 @@ class NodeCluster(Part):
     async def load_image(self, archive: Path) -> None:
         """Put an image archive (what `docker save` writes) on the node."""
         await self._node().import_image(archive)
+
+    async def name_image(self, reference: str, another: str) -> None:
+        """Give an image on the node another name."""
+        await run(*self._node().ctr("images", "tag", "--force", full_name(reference), full_name(another)))
 
     def image_import_command(self) -> list[str]:
         """Compose a command that reads an image archive from its standard input: for `docker save | …`."""
