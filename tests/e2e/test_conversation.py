@@ -90,8 +90,11 @@ async def test_a_changed_spec_rolls_the_workers_while_a_call_goes_on(testbed: Te
     await testbed.installation.ready("receptionist")
 
     assert not report.dropped, report.reason
-    after = {pod["metadata"]["name"] for pod in await testbed.installation.worker_pods("receptionist")}
-    assert not before & after
+
+    async def replaced() -> bool:
+        return not before & {pod["metadata"]["name"] for pod in await testbed.installation.worker_pods("receptionist")}
+
+    await wait_until(replaced, timeout=60, what="the drained worker to go")
     greeted = await ring("after-the-roll", Script.parse("steps: [{wait: greeting}]"), transcribe=True)
     assert "evening" in (greeted.greeting_heard or "").lower()
 
