@@ -5,7 +5,6 @@ report at the end, from the sound alone, is the verdict.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic
@@ -96,9 +95,12 @@ class Talk:
             assert len(answered) > 1, "the call was too short to tell anything"
 
     async def give_up(self) -> None:
+        """End what no verdict was asked for; pytest shows what became of it where a test has failed."""
         self._stop.set()
         if self._holding is not None:
-            await asyncio.wait([self._holding])
+            for call in await self._holding:
+                report = call.report
+                print(f"{report.room}: {report.ended} after {report.duration_s} s, {report.reason}, {report.notes}")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -135,11 +137,13 @@ async def _no_pods(testbed: Testbed) -> bool:
 
 
 async def sessions(pod: Mapping[str, Any]) -> int:
+    """Return the calls that a worker counts; none before it has an address or after it has gone."""
     url = f"http://{pod['status'].get('podIP')}:8081/status"
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as client, client.get(url) as answer:
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client, client.get(url) as answer:
             return int((await answer.json())["sessions"])
-    return 0
+    except aiohttp.ClientError:
+        return 0
 
 
 async def calls(testbed: Testbed) -> int:
