@@ -283,15 +283,16 @@ async def test_what_others_put_into_a_deployment_does_not_stop_the_operator_and_
     thing = made(name="accompanied")["Deployment"]
     thing["spec"]["replicas"] = 0
     thing["metadata"]["ownerReferences"][0]["uid"] = uid
+    name = thing["metadata"]["name"]
     await as_user(plane, OPERATOR, "apply", "--server-side", "-f", "-", thing=thing)
     sidecar = {"spec": {"template": {"spec": {"containers": [{"name": "proxy", "image": "example.com/proxy:1"}]}}}}
-    await plane.kubectl("patch", "deployment", "accompanied", "-p", json.dumps(sidecar))
+    await plane.kubectl("patch", "deployment", name, "-p", json.dumps(sidecar))
     thing["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/worker:2"
     await as_user(plane, OPERATOR, "apply", "--server-side", "-f", "-", thing=thing)
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "proxy", "image": "example.com/evil:1"}]}}}}
-    said = await refusal(plane, OPERATOR, "patch", "deployment", "accompanied", "-p", json.dumps(patch))
+    said = await refusal(plane, OPERATOR, "patch", "deployment", name, "-p", json.dumps(patch))
     assert "container meets the restricted" in said
-    await as_user(plane, OPERATOR, "delete", "deployment", "accompanied")
+    await as_user(plane, OPERATOR, "delete", "deployment", name)
 
 
 async def test_the_operators_account_only_marks_its_own_workers(plane: ControlPlane) -> None:
@@ -303,6 +304,9 @@ async def test_the_operators_account_only_marks_its_own_workers(plane: ControlPl
     await plane.kubectl(
         "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [pod, stranger]})
     )
+    # kubectl looks before it patches; the operator does not, and has no right to.
+    account = OPERATOR.removeprefix("system:serviceaccount:")
+    await plane.kubectl("create", "rolebinding", "kubectl-looks", "--clusterrole=view", f"--serviceaccount={account}")
     marks = {
         "labels": {"voiceagent.dev/busy": "true"},
         "annotations": {
