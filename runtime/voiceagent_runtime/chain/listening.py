@@ -52,8 +52,8 @@ class SignsOfLife:
         return self.unanswered is not None and now - max(self.unanswered, since) > self._timeout
 
     def lost(self, now: float) -> bool:
-        """Whether speech has waited too long, whatever was tried in the meantime."""
-        return self.unanswered is not None and not self._speaking and now - self.unanswered > self._timeout
+        """Whether speech has waited too long for two in a row: the one that stalled, and the one that heard it again."""
+        return self.unanswered is not None and not self._speaking and now - self.unanswered > 2 * self._timeout
 
     @property
     def quiet(self) -> bool:
