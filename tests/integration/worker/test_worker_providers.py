@@ -241,8 +241,9 @@ async def test_a_fallback_answers_in_time_and_repeats_nothing_of_what_was_heard(
             await line.hang_up()
             for vendor in simulators.vendors.values():
                 await vendor.faults.clear()
-        for stage in ("stt", "llm", "tts"):
-            assert (await worker.metric(f'voiceagent_fallbacks_total{{stage="{stage}"}}') or 0) >= 4
+        # A transcriber says too little about one question to stop in the middle of it.
+        for stage, times in {"stt": 3, "llm": 4, "tts": 4}.items():
+            assert (await worker.metric(f'voiceagent_fallbacks_total{{stage="{stage}"}}') or 0) >= times
             assert await lost(worker, stage) == 0
         await worker.metric_becomes('voiceagent_calls_ended_total{outcome="completed"}', 5)
         for key in (*simulators.keys.values(), *others.keys.values()):
