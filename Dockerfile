@@ -115,4 +115,6 @@ ARG VERSION
 LABEL org.opencontainers.image.version="${VERSION}"
 USER 65532:65532
 EXPOSE 8081
-ENTRYPOINT ["python", "-m", "voiceagent_runtime", "start"]
+# The kernel drops a SIGTERM that the first process of a container has no handler for, as Python has none while it starts.
+# Such a worker would not know that it was told to stop, take calls, and be killed with them at the end of its grace.
+ENTRYPOINT ["dumb-init", "--single-child", "--", "python", "-m", "voiceagent_runtime", "start"]
