@@ -140,9 +140,9 @@ async def sessions(pod: Mapping[str, Any]) -> int:
     """Return the calls that a worker counts; none before it has an address or after it has gone."""
     url = f"http://{pod['status'].get('podIP')}:8081/status"
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client, client.get(url) as answer:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client, client.get(url) as answer:
             return int((await answer.json())["sessions"])
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):  # nobody answers for the address of a pod that has gone
         return 0
 
 
