@@ -70,7 +70,7 @@ async def test_a_silent_caller_is_asked_and_then_let_go() -> None:
 
 
 async def test_a_caller_who_speaks_up_is_not_let_go() -> None:
-    async with watched({"away": {**AWAY, "after": "500ms", "hangUpAfter": "500ms"}}) as (session, line, said):
+    async with watched({"away": {**AWAY, "after": "500ms", "hangUpAfter": "3s"}}) as (session, line, said):
         for _ in range(3):
             await asyncio.wait_for(_away(session), 20)
             session.reset_away_timer()  # what a voice does

@@ -52,7 +52,7 @@ class SignsOfLife:
         return self.unanswered is not None and now - max(self.unanswered, since) > self._timeout
 
     def lost(self, now: float) -> bool:
-        """Whether speech has waited too long for two in a row: the one that stalled, and the one that heard it again."""
+        """Whether speech has waited too long for two in a row: who stalled, and who heard it again."""
         return self.unanswered is not None and not self._speaking and now - self.unanswered > 2 * self._timeout
 
     @property
