@@ -124,7 +124,8 @@ async def test_a_rotated_livekit_key_is_used_for_the_next_connection_and_the_nex
 
 
 async def gone(line: Any) -> bool:
-    return bool(line.agents == 0)
+    """Whether the agent has left, or has closed the room after its farewell."""
+    return bool(line.agents == 0 or not line.room.isconnected())
 
 
 async def test_a_call_whose_transcriber_refuses_the_key_ends_as_an_error_and_the_next_one_is_well(
