@@ -67,5 +67,5 @@ def _about(action: Action) -> tuple[str, Object]:
 
 def _told(action: Action) -> tuple[str, ...]:
     if isinstance(action, Scale):
-        return "Scaled to %d", str(action.replicas)
+        return "Scaled to %s workers", str(action.replicas)
     return ({Apply: "Applied an object", Delete: "Deleted an unused object", Mark: "Marked a pod"}[type(action)],)

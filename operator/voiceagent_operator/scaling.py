@@ -45,11 +45,16 @@ def scaling(
 
 def foreign_writer(deployment: Object) -> str | None:
     """Return who else wrote the Deployment's number of pods last, if anybody did."""
-    for entry in deployment["metadata"].get("managedFields") or []:
-        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if "f:replicas" in spec and entry.get("manager") != MANAGER:
-            return str(entry.get("manager"))
-    return None
+    entries = deployment["metadata"].get("managedFields")
+    if entries is None:
+        return None
+    writers = [
+        str(each.get("manager"))
+        for each in entries
+        if "f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    # A zero that comes by way of /scale takes the field from its writer and leaves no name.
+    return next((each for each in writers if each != MANAGER), None if writers else "Somebody")
 
 
 def settled(deployment: Object, workers: list[Worker]) -> bool:

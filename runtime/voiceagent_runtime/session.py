@@ -17,7 +17,9 @@ from .secrets import Secrets
 # The SDK waits for half a second of speech. Here the voice is paused at once, and goes on where it was when no word
 # follows (docs/decisions/0041-the-voice-stops-at-the-first-sound.md).
 MIN_INTERRUPTION = 0.05
-
+# Nobody answers what a caller said while hanging up, and the call's place is taken until then: no seconds of waiting
+# for a transcript, as the SDK does by default.
+LAST_WORDS = 0.1
 # The chains try again by themselves, and whether a call ends is decided in apology.py.
 _ONCE = APIConnectOptions(max_retry=0)
 CONNECTIONS = SessionConnectOptions(
@@ -54,6 +56,7 @@ def build(config: AgentConfig, secrets: Secrets, fell_back: FellBack) -> AgentSe
         vad=providers.voice_activity(config),
         turn_handling=options,
         user_away_timeout=config.call.away.after,
+        session_close_transcript_timeout=LAST_WORDS,
         conn_options=CONNECTIONS,
         **more,
     )

@@ -63,6 +63,21 @@ def test_a_protocol_that_there_is_none_of_is_named_with_what_there_is(clean: pyt
         settings.load()
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("failed to send session event\nTraceback (most recent call last):\n", False),
+        ("failed to publish agent transcription to room: unable to send packet", False),
+        ("livekit::rtc_engine - publisher data channel '_reliable' closed unexpectedly", False),
+        ("the call ended because a provider failed", True),
+        ("failed to send session events to the collector", True),
+    ],
+)
+def test_what_every_hang_up_makes_the_sdk_say_is_not_told(said: str, told: bool) -> None:
+    record = logging.LogRecord("livekit", logging.ERROR, "", 0, said, None, None)
+    assert logs.is_worth_telling(record) is told
+
+
 def test_a_process_waits_for_all_of_its_last_words_at_once_and_for_none_too_long() -> None:
     never, said = Event(), []
     began = monotonic()

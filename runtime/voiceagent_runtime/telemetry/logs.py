@@ -28,6 +28,12 @@ _QUOTED = re.compile(
 
 # LiveKit puts a caller's number into the name of the room that it makes for a call from the telephone network.
 _NUMBER = re.compile(r"\+\d{5,}(?=\d\d)")
+# What a caller who hangs up makes the SDK say as errors: it had something more to send. That a call lost its connection
+# is in "call ended".
+_AT_HANG_UP = re.compile(
+    r"failed to send session event\b|failed to publish agent transcription to room|"
+    r".*publisher data channel '\w+' closed unexpectedly"
+)
 _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 
@@ -44,6 +50,11 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 def level(record: logging.LogRecord) -> str:
     """Return Python's name for the record's level; the SDK has names of its own for some in between."""
     return logging.getLevelName(next((known for known in _LEVELS if record.levelno >= known), logging.DEBUG))
+
+
+def is_worth_telling(record: logging.LogRecord) -> bool:
+    """Whether a record says more than that somebody hung up."""
+    return _AT_HANG_UP.match(record.getMessage()) is None
 
 
 def _shown(text: str) -> str:
@@ -102,6 +113,8 @@ def configure(level: int, style: Literal["json", "text"]) -> logging.StreamHandl
     """Send all logs of this process, and of its job processes, to standard output; return what writes them."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(colour=sys.stdout.isatty()))
+    if level > logging.DEBUG:
+        handler.addFilter(is_worth_telling)
     logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -31,7 +31,7 @@ async def talk():
     config = AgentConfig.model_validate({"llm": {"model": "gpt-4o-mini", "base_url": sys.argv[1]}})
     secrets = Secrets(Path("nowhere"))
     async with http_context.open():
-        await session.build(config, secrets).start(Agent(instructions="Be brief."))
+        await session.build(config, secrets, lambda _: None).start(Agent(instructions="Be brief."))
         providers.speech_to_text(config, secrets)
         providers.text_to_speech(config, secrets)
         context = llm.ChatContext.empty()
