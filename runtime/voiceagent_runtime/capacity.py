@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 # The share of its CPU time and memory that a worker fills with calls; the rest is for the calls that it has.
 USABLE = 0.9
-# Each call begins with a second or two of work. Only what lasts this long says that the worker is out of CPU.
-SMOOTHING_SECONDS = 10.0
+# Each call begins with a second or two of work, and a full burst with ten, one after another. A worker is out of CPU
+# when it has none left for a minute.
+SMOOTHING_SECONDS = 30.0
 
 
 class Usage(NamedTuple):

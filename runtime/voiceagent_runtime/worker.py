@@ -74,6 +74,7 @@ class Worker(AgentServer):
         self._attempt: asyncio.Task[None] | None = None
         self._refused_keys: rooms.Keys | None = None
         self._refill: asyncio.TimerHandle | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._deaths = Deaths(settings, metrics, self._keys)
         super().__init__(
             ws_url=settings.livekit_url,
@@ -154,6 +155,7 @@ class Worker(AgentServer):
         refusal = self.admission.admit(request.id, self._running())
         if refusal is not None:
             self._metrics.observe(Observation("call_refused", label=refusal))
+            log.warning("refused a call: %s", refusal, extra={"room": request.room.name})
             await request.reject(terminate=False)  # another worker may take it
             return
         self._postpone_refill()
@@ -178,6 +180,13 @@ class Worker(AgentServer):
 
     def _on_process_closed(self, process: ProcJobExecutor) -> None:
         self._deaths.closed(process, worker_closes=self._closed)
+        if process.running_job is not None and self._registered:
+            self._telling = asyncio.create_task(self._tell_of_room())
+
+    async def _tell_of_room(self) -> None:
+        """Tell LiveKit now that a place is free: it sends a full worker nothing, and the SDK tells it every 2.5 s."""
+        self._worker_load = self._load()
+        await self._update_worker_status()
 
     async def limit_memory(self) -> None:
         """End each call that uses more memory than one call may, before it takes the others along."""

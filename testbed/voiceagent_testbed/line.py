@@ -37,9 +37,13 @@ class Line:
             self._listening.append(asyncio.create_task(self._listen(track)))
 
     async def _listen(self, track: rtc.Track) -> None:
-        async for event in rtc.AudioStream(track):
-            if np.abs(np.frombuffer(event.frame.data, dtype=np.int16)).max() > 500:
-                self.heard.set()
+        stream = rtc.AudioStream(track)
+        try:
+            async for event in stream:
+                if np.abs(np.frombuffer(event.frame.data, dtype=np.int16)).max() > 500:
+                    self.heard.set()
+        finally:
+            await stream.aclose()
 
     @property
     def agents(self) -> int:
@@ -79,8 +83,13 @@ class Line:
             while not listens():
                 await asyncio.sleep(0.05)
 
-    async def hang_up(self) -> None:
-        """Leave the room."""
-        await self.room.disconnect()
+    async def stop_listening(self) -> None:
+        """Stay in the room, without the CPU time that listening takes."""
         for task in self._listening:
             task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+
+    async def hang_up(self) -> None:
+        """Leave the room."""
+        await self.stop_listening()
+        await self.room.disconnect()

@@ -85,9 +85,10 @@ def strained(busy_seconds: int, cpus: float | None, rate: float = 1.0) -> Strain
 
 
 def test_a_spike_of_cpu_refuses_nobody_and_a_lasting_want_of_it_does() -> None:
-    assert strained(5, cpus=1.0).cpu < 0.5
-    assert strained(40, cpus=1.0).cpu >= 1.0
-    assert strained(40, cpus=0.5, rate=0.25).cpu == pytest.approx(0.5 / USABLE, rel=0.05)
+    assert strained(15, cpus=1.0).cpu < 0.5
+    assert strained(40, cpus=1.0).cpu < 1.0
+    assert strained(80, cpus=1.0).cpu >= 1.0
+    assert strained(120, cpus=0.5, rate=0.25).cpu == pytest.approx(0.5 / USABLE, rel=0.05)
 
 
 def test_cpu_time_that_nobody_limits_or_that_goes_back_counts_for_nothing() -> None:

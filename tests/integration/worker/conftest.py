@@ -147,8 +147,9 @@ class RunningWorker:
 
     def job_processes(self) -> list[psutil.Process]:
         """Return the idle and busy job processes: the children of the fork server."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if child.ppid() != self.process.pid]
+        worker = psutil.Process(self.process.pid)
+        own = {child.pid for child in worker.children()}
+        return [child for child in worker.children(recursive=True) if child.pid not in own]
 
 
 @pytest.fixture
