@@ -67,7 +67,7 @@ def prewarm(settings: Settings, config: AgentConfig, observations: Path, process
 async def answer(settings: Settings, config: AgentConfig, current: Path, context: JobContext) -> None:
     """Join the room and hold the conversation until the caller hangs up. `config` is what the worker started with."""
     record = context.proc.userdata["observations"]
-    call = Call(context, record)
+    call = Call(context, record, recorded=settings.capture_content and context.job.enable_recording)
     context.add_shutdown_callback(call.ended)
     secrets = Secrets(settings.secrets_dir)
     for name in LIVEKIT:  # the SDK's room API reads them from the environment, which is as old as the worker
@@ -107,9 +107,11 @@ async def _caller(context: JobContext) -> api.ParticipantInfo | None:
 class Call:
     """Knows who is on the line, ends the job when nobody is, and says how it ended."""
 
-    def __init__(self, context: JobContext, record: CallRecord) -> None:
+    def __init__(self, context: JobContext, record: CallRecord, *, recorded: bool) -> None:
         self._context = context
         self._record = record
+        # Whether LiveKit Cloud keeps sound, words and traces: its project may say so, but content must be let out here.
+        self._recorded = recorded
         self._session: AgentSession[None] | None = None
         self._started = False
         self._outcome: str | None = None
@@ -125,7 +127,7 @@ class Call:
         room = self._context.room
         room.on("participant_disconnected", self._left)
         room.on("disconnected", self._disconnected)
-        await conversation.start(agent, room=room, room_options=ROOM)
+        await conversation.start(agent, room=room, room_options=ROOM, record=self._recorded)
         self._started = True
         self._rivals.look()
 

@@ -109,6 +109,8 @@ def _prepare_environment(settings: Settings) -> None:
     # LLM's host.
     if os.environ.pop("LIVEKIT_WORKER_TOKEN", None):
         log.warning("LIVEKIT_WORKER_TOKEN is ignored: it is for workers in LiveKit's own cloud only")
+    if os.environ.pop("LIVEKIT_AGENT_NAME_OVERRIDE", None):  # it would beat the name that everything else here goes by
+        log.warning("LIVEKIT_AGENT_NAME_OVERRIDE is ignored: set LIVEKIT_AGENT_NAME")
     # Both make the SDK prefer services of LiveKit's cloud over what is in this process.
     for name in ("LIVEKIT_DEV_MODE", "LIVEKIT_REMOTE_EOT_URL"):
         os.environ.pop(name, None)

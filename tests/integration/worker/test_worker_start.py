@@ -30,10 +30,12 @@ async def test_a_worker_registers_says_so_and_answers_on_its_port(
     files = tmp_path / "metrics"
     files.mkdir()
     harmful = {"LIVEKIT_WORKER_TOKEN": "of-livekit-cloud", "PROMETHEUS_MULTIPROC_DIR": str(files)}
+    harmful["LIVEKIT_AGENT_NAME_OVERRIDE"] = "somebody-else"
     async with run(connected | harmful | {"LIVEKIT_AGENT_NAME": "desk"}) as worker:
         await worker.ready()
         assert "Connected to LiveKit" in worker.output()
         assert "LIVEKIT_WORKER_TOKEN is ignored" in worker.output()
+        assert "LIVEKIT_AGENT_NAME_OVERRIDE is ignored" in worker.output()
         status = await worker.status()
         assert (status["registered"], status["ready"], status["problem"]) == (True, True, None)
         assert (status["agentName"], status["sessions"], status["capacity"]) == ("desk", 0, 8)
