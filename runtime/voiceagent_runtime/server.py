@@ -31,6 +31,8 @@ from .worker import Worker
 log = logging.getLogger("voiceagent.server")
 
 CORDON_INTERVAL = 0.2
+# A Unix socket's path has at most 107 bytes, and libraries put sockets of their own below.
+LONGEST_FOLDER = 85
 USAGE_INTERVAL = 1.0
 
 
@@ -94,6 +96,8 @@ def _temporary_folder() -> Iterator[Path]:
             "there is no temporary folder that can be written: mount one at /tmp (an emptyDir will do), or set TMPDIR."
         ) from None
     with made as folder:
+        if len(os.fsencode(folder)) > LONGEST_FOLDER:
+            raise configuration_error(f"the temporary folder {folder} has too long a path: set a shorter TMPDIR.")
         yield Path(folder)
 
 

@@ -6,8 +6,10 @@ until LiveKit closes the room, a burst that is refused while there is room for i
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import psutil
@@ -45,6 +47,13 @@ class Possessions:
         )
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short name: sockets are put into it."""
+    with TemporaryDirectory(prefix="soak-") as folder:
+        yield Path(folder)
+
+
 async def _greeted(line: Line) -> None:
     await line.hears_the_agent(timeout=60)
     await line.stop_listening()
@@ -52,10 +61,8 @@ async def _greeted(line: Line) -> None:
 
 @pytest.mark.timeout(400)
 async def test_after_many_calls_a_worker_has_what_it_had_and_takes_a_full_burst(
-    run: Any, vendors: dict[str, str], dial: Any, tmp_path: Path
+    run: Any, vendors: dict[str, str], dial: Any, temporary: Path
 ) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     environment = {"TMPDIR": str(temporary), "WORKER_NUM_IDLE_PROCESSES": str(IDLE), "VOICEAGENT_MAX_SESSIONS": "8"}
     environment["NUM_CPUS"] = "64"  # the test, its callers and vendors share the worker's group of processes
     async with run(vendors | environment) as worker:

@@ -129,6 +129,17 @@ async def test_a_worker_that_can_write_nowhere_says_so_in_a_sentence(keys: dict[
     assert "Traceback" not in errors.decode()
 
 
+async def test_a_temporary_folder_whose_name_is_too_long_is_said_in_a_sentence(
+    run: Any, connected: dict[str, str], tmp_path: Path
+) -> None:
+    deep = tmp_path / ("long" * 25)
+    deep.mkdir()
+    async with run(connected | {"TMPDIR": str(deep)}) as worker:
+        assert await worker.exit_status() == 2
+        assert "has too long a path: set a shorter TMPDIR." in worker.output()
+        assert "Traceback" not in worker.output()
+
+
 async def test_a_busy_port_is_said_in_a_sentence(run: Any, connected: dict[str, str], livekit: LiveKitServer) -> None:
     async with run(connected | {"VOICEAGENT_PORT": str(livekit.port)}) as worker:
         assert await worker.exit_status() == 1
