@@ -84,7 +84,7 @@ async def test_a_changed_spec_rolls_the_workers_while_a_call_goes_on(testbed: Te
     await _until_busy(pod["status"]["podIP"])
 
     await testbed.cluster.kubectl(
-        *("patch", "va", "receptionist", "--type=merge", "-p", '{"spec":{"greeting":"Good evening. How can I help?"}}')
+        *("patch", "va", "receptionist", "--type=merge", "-p", '{"spec":{"greeting":"Welcome. We are open until ten in the evening."}}')
     )
     report = await calling
     await testbed.installation.ready("receptionist")
