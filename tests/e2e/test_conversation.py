@@ -1,6 +1,7 @@
 """From `helm install` and `kubectl apply` to a spoken conversation, on a real node."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -83,9 +84,8 @@ async def test_a_changed_spec_rolls_the_workers_while_a_call_goes_on(testbed: Te
     (pod,) = await testbed.installation.worker_pods("receptionist")
     await _until_busy(pod["status"]["podIP"])
 
-    await testbed.cluster.kubectl(
-        *("patch", "va", "receptionist", "--type=merge", "-p", '{"spec":{"greeting":"Welcome. We are open until ten in the evening."}}')
-    )
+    change = json.dumps({"spec": {"greeting": "Welcome. We are open until ten in the evening."}})
+    await testbed.cluster.kubectl("patch", "va", "receptionist", "--type=merge", "-p", change)
     report = await calling
     await testbed.installation.ready("receptionist")
 
