@@ -23,16 +23,15 @@ from typing import Annotated, Any
 import aiohttp
 import psutil
 import typer
-from aiohttp import web
 from rich.console import Console
 from rich.table import Table
 
+from nodes import Nodes
 from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process
 
 CRD = Path(__file__).parents[1] / "crds" / "voiceagent.dev_voiceagents.yaml"
-WORKERS = "127.77.0.1"
 NAMESPACES = 20
 AT_ONCE = 16
 CHANGES = 40
@@ -54,16 +53,16 @@ class Client:
         pki = plane.directory / "pki"
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-        self._session = aiohttp.ClientSession(plane.url, connector=aiohttp.TCPConnector(ssl=context))
+        self.session = aiohttp.ClientSession(plane.url, connector=aiohttp.TCPConnector(ssl=context))
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self.session.close()
 
     async def ask(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> dict[str, Any]:
         """Send one request; a failure is an exception with the API server's words."""
         headers = {"Content-Type": kind}
-        async with self._session.request(method, path, data=json.dumps(body), headers=headers) as answer:
+        async with self.session.request(method, path, data=json.dumps(body), headers=headers) as answer:
             told: dict[str, Any] = await answer.json()
             if not answer.ok:
                 raise RuntimeError(f"{method} {path}: {told.get('message')}")
@@ -166,11 +165,13 @@ class Operator:
         """Return how many reads it has sent."""
         return await self.metric("voiceagent_operator_api_requests_total", 'verb="GET"')
 
+    async def reconciles(self) -> float:
+        """Return how many reconciles have ended."""
+        return await self.metric("voiceagent_operator_reconciles_total")
+
     async def settled(self, reconciles: int) -> None:
         """Wait until so many reconciles have ended and none waits."""
-        while await self.metric("voiceagent_operator_reconciles_total") < reconciles or await self.metric(
-            "voiceagent_operator_queue_depth"
-        ):
+        while await self.reconciles() < reconciles or await self.metric("voiceagent_operator_queue_depth"):
             await asyncio.sleep(0.2)
 
 
@@ -190,7 +191,7 @@ class Bench:
         figures = await self._make(new)
         figures |= await self._baseline(new[0])
         figures["agents a second, to the baseline"] = figures["agents a second"] / figures["baseline agents a second"]
-        await self._serve(new)
+        await self._calm()
         figures |= await self._restart()
         figures |= await self._change()
         return figures | await self._rest()
@@ -232,34 +233,13 @@ class Bench:
         # Their pods would be work for the controllers, not for the client.
         return [each | {"spec": each["spec"] | {"replicas": 0}} if "deployments" in place else each for each in kept]
 
-    async def _serve(self, new: list[Agent]) -> None:
-        """Do what a node would: every pod runs and is ready, and its worker answers."""
-        names = {(agent.namespace, agent.name) for agent in new}
-        pods: list[dict[str, Any]] = []
-        while len(pods) < len(new):
-            await asyncio.sleep(1)
-            found = await self.client.ask("GET", "/api/v1/pods?labelSelector=voiceagent.dev%2Fagent")
-            owners = [
-                (p, (p["metadata"]["namespace"], p["metadata"]["labels"]["voiceagent.dev/agent"]))
-                for p in found["items"]
-            ]
-            pods = [pod for pod, owner in owners if owner in names]
-        container = {"name": "worker", "image": "w", "imageID": "", "ready": True, "restartCount": 0, "started": True}
-        container["state"] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-        status = {
-            "phase": "Running",
-            "podIP": WORKERS,
-            "podIPs": [{"ip": WORKERS}],
-            "conditions": [{"type": "Ready", "status": "True"}],
-            "containerStatuses": [container],
-        }
-
-        async def run(pod: dict[str, Any]) -> None:
-            meta = pod["metadata"]
-            path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
-            await self.client.ask("PATCH", path, {"status": status}, "application/merge-patch+json")
-
-        await every(pods, run)
+    async def _calm(self) -> None:
+        """Wait until the operator reconciles hardly anything."""
+        few = 2 + len(self.agents) / 50
+        before = -few
+        while (now := await self.operator.reconciles()) - before > few:
+            before = now
+            await asyncio.sleep(2)
 
     async def _restart(self) -> Figures:
         await self.operator.process.stop()
@@ -289,34 +269,21 @@ class Bench:
         }
 
     async def _rest(self) -> Figures:
-        await asyncio.sleep(10)
+        await self._calm()
         cpu, reads, writes = self.operator.cpu(), await self.operator.reads(), await self.operator.writes()
-        reconciles = await self.operator.metric("voiceagent_operator_reconciles_total")
+        reconciles = await self.operator.reconciles()
         await asyncio.sleep(REST_SECONDS)
         return {
             "at rest: CPU (cores)": (self.operator.cpu() - cpu) / REST_SECONDS,
-            "at rest: reconciles a second": (
-                await self.operator.metric("voiceagent_operator_reconciles_total") - reconciles
-            )
-            / REST_SECONDS,
+            "at rest: reconciles a second": (await self.operator.reconciles() - reconciles) / REST_SECONDS,
             "at rest: reads a second": (await self.operator.reads() - reads) / REST_SECONDS,
             "at rest: writes a second": (await self.operator.writes() - writes) / REST_SECONDS,
             "memory (MB)": self.operator.memory(),
         }
 
 
-async def _status(_: web.Request) -> web.Response:
-    told = {"version": "1", "agentName": "", "registered": True, "ready": True, "cordoned": False, "draining": False}
-    return web.json_response(told | {"sessions": 0, "capacity": 4, "load": 0.0, "problem": None})
-
-
 async def run(sizes: list[int], out: Path | None, console: Console) -> None:
     """Measure all sizes and print the table."""
-    application = web.Application()
-    application.router.add_get("/status", _status)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, WORKERS, 8081).start()
     results: dict[int, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="many-agents-") as folder:
         async with ControlPlane(directory=Path(folder)) as plane:
@@ -326,14 +293,14 @@ async def run(sizes: list[int], out: Path | None, console: Console) -> None:
                 await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
             bench = Bench(plane, client)
             try:
-                for size in sizes:
-                    results[size] = await bench.grow(size)
-                    console.print(size, results[size])
-                    if out is not None:
-                        out.write_text(json.dumps(results, indent=1))
+                async with Nodes(client):
+                    for size in sizes:
+                        results[size] = await bench.grow(size)
+                        console.print(size, results[size])
+                        if out is not None:
+                            out.write_text(json.dumps(results, indent=1))
             finally:
                 await client.close()
-    await runner.cleanup()
     table = Table("", *(f"{size} agents" for size in sizes))
     for name in results[sizes[0]]:
         table.add_row(name, *(f"{results[size][name]:.4g}" for size in sizes))
