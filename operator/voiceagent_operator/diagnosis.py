@@ -46,6 +46,16 @@ class Reason(StrEnum):
     CALLS_FINISHING = "CallsFinishing"
     WORKERS_UNREADABLE = "WorkersUnreadable"
     NOTHING_DRAINS = "NothingDrains"
+    # Of `Autoscaling`: what makes the number of workers what it is.
+    CALLS_AND_BUFFER = "CallsAndBuffer"
+    AT_MINIMUM = "AtMinimum"
+    AT_MAXIMUM = "AtMaximum"
+    SCHEDULED = "Scheduled"
+    STABILIZING = "Stabilizing"
+    SCALE_DOWN_RATE = "ScaleDownRate"
+    SCALE_UP_RATE = "ScaleUpRate"
+    SCALED_TO_ZERO = "ScaledToZero"
+    REPORTS_MISSING = "ReportsMissing"
 
 
 # What a worker may say of itself; any other word from a container is only told as a crash.

@@ -16,7 +16,7 @@ from .resources.metadata import RECORD_ANNOTATION, RESTART_ANNOTATION, digest, s
 from .settings import OperatorSettings
 
 # These change how many workers there are, or how they are replaced; never what they run.
-NOT_OF_THE_WORKER = frozenset({"replicas", "suspend", "paused", "pausedScaleIn", "rollout", "scaling"})
+NOT_OF_THE_WORKER = frozenset({"replicas", "suspend", "paused", "pausedScaleIn", "rollout", "autoscaling"})
 RECORDED_SETTINGS = ("worker_image", "worker_image_pull_policy", "credentials_secret")
 BORN_ANNOTATION = "deployment.kubernetes.io/revision"
 

@@ -18,7 +18,7 @@ from .sentences import first_problem
 PREFIX = "VOICEAGENT_OPERATOR_"
 # These belong to each VoiceAgent: the API server stores a default for `replicas` (needed by /scale), which
 # would hide one that lies under it, and nobody should stop or forget every agent by a file.
-NOT_IN_DEFAULTS = ("replicas", "suspend", "paused")
+NOT_IN_DEFAULTS = ("replicas", "autoscaling", "suspend", "paused")
 
 
 class SettingsError(Exception):

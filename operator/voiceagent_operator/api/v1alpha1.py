@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .autoscaling import Autoscaling
 from .conversation import Limits, TextSource, Tools
 from .fields import Model, rule, rules
 from .livekit import LiveKit
@@ -32,6 +33,9 @@ LONGEST_NAME = 50
 ALTERNATIVES = (("instructions", "instructionsFrom"), ("greeting", "greetingFrom", "greetingInstructions"))
 
 
+_ZERO_NEEDS_A_NAME = "autoscaling.minReplicas 0 needs an agentName: without one, each new room wants an agent at once"
+
+
 def _one_of(names: tuple[str, ...]) -> dict[str, str]:
     held = ", ".join(f"has(self.{name})" for name in names)
     return rule(f"[{held}].filter(given, given).size() <= 1", f"{', '.join(names)} exclude each other")
@@ -40,7 +44,16 @@ def _one_of(names: tuple[str, ...]) -> dict[str, str]:
 class VoiceAgentSpec(Model):
     """What the voice agent is, and how many workers serve it. Each field may be left out."""
 
-    model_config = ConfigDict(json_schema_extra=rules(*(_one_of(names) for names in ALTERNATIVES)))
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *(_one_of(names) for names in ALTERNATIVES),
+            rule(
+                "!has(self.autoscaling) || !has(self.autoscaling.minReplicas) || self.autoscaling.minReplicas > 0 || "
+                "(has(self.agentName) && self.agentName.size() > 0)",
+                _ZERO_NEEDS_A_NAME,
+            ),
+        )
+    )
 
     agent_name: Annotated[str, Field(max_length=128, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] | None = Field(
         None,
@@ -97,9 +110,13 @@ class VoiceAgentSpec(Model):
     telemetry: Telemetry | None = Field(None, description="Traces and metrics that workers send.")
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(
         1,
-        description="How many workers serve the agent, from 0 to 1000. `kubectl scale` writes it.",
+        description="How many workers serve the agent, from 0 to 1000. `kubectl scale` writes it. It does not count "
+        "while `autoscaling` decides.",
         examples=[2],
         json_schema_extra={"x-stored-default": True},
+    )
+    autoscaling: Autoscaling | None = Field(
+        None, description="How many workers there are, by the calls that they hold. Default: `replicas` counts."
     )
     suspend: bool | None = Field(
         None,
@@ -117,6 +134,12 @@ class VoiceAgentSpec(Model):
         description="Whether the number of workers may only grow. Rollouts still replace workers. Default: false.",
         examples=[True],
     )
+
+    @model_validator(mode="after")
+    def _zero_has_a_name(self) -> Self:
+        if self.autoscaling and self.autoscaling.min_replicas == 0 and not self.agent_name:
+            raise ValueError(_ZERO_NEEDS_A_NAME)
+        return self
 
 
 class ObjectMeta(BaseModel):
