@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__
 from .api_server import ApiServer, ClusterError, NoClusterError, configure
+from .autoscaler import Autoscaler
 from .cluster import Cluster
 from .events import Events
 from .glance import Glance
@@ -88,15 +89,19 @@ class Operator:
         )
         self._events = Events(self._cluster, metrics, settings.identity)
         self._workers = Workers()
+        self._autoscaler = Autoscaler(metrics)
         self._reconciler = Reconciler(
             cluster=self._cluster,
             workers=self._workers,
+            autoscaler=self._autoscaler,
             settings=settings,
             defaults=defaults,
             metrics=metrics,
             tell=self._events.tell,
         )
-        self._glance = Glance(self._cluster, self._workers.reports, self._reconciler.reconcile, metrics)
+        self._glance = Glance(
+            self._cluster, self._workers.reports, self._reconciler.reconcile, self._reconciler.due, metrics
+        )
         self._agents = VoiceAgentWatch(self._cluster.tell, self._cluster.access, settings.namespaces)
         self.server = HttpServer(settings.port, metrics, dead=self._dead, not_ready=self._not_ready)
 
@@ -142,6 +147,8 @@ class Operator:
             await self._fence.opened()
             # Whatever failed may have failed for want of an API server.
             self._queue.retry_now()
+            # Another replica may have decided since.
+            self._autoscaler.clear()
             at_once = self._settings.reconciles_at_once
             term = [
                 asyncio.create_task(self._queue.run(self._glance.look, at_once)),

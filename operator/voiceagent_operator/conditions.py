@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from .api.v1alpha1 import VoiceAgent
+from .autoscaling import Recommendation
 from .diagnosis import Diagnosis, Reason
 from .pods import Worker
 
@@ -15,6 +16,7 @@ PROGRESSING = "Progressing"
 CREDENTIALS = "CredentialsAvailable"
 SCALING = "Scaling"
 DRAINING = "Draining"
+AUTOSCALING = "Autoscaling"
 LONGEST_MESSAGE = 2048
 Condition = dict[str, Any]
 Statement = tuple[str, Diagnosis]
@@ -49,23 +51,32 @@ def timestamp(now: datetime) -> str:
 
 
 def readiness(
-    agent: VoiceAgent, serving: int, current: list[Worker], earlier: list[Worker], found: Diagnosis | None
+    agent: VoiceAgent,
+    *,
+    serving: int,
+    target: int,
+    least: int,
+    current: list[Worker],
+    earlier: list[Worker],
+    found: Diagnosis | None,
 ) -> Statement:
-    """Say whether the workers that are asked for take calls with this configuration."""
-    wanted = agent.spec.replicas
+    """Say whether at least the workers that are always asked for take calls with this configuration."""
     if agent.spec.suspend:
         left = sum(1 for worker in [*current, *earlier] if worker.active)
         rest = f"{counted(left)} still running." if left else "Set spec.suspend to false to start workers."
         return "False", Diagnosis(Reason.SUSPENDED, f"The VoiceAgent is suspended. {rest}")
-    if wanted == 0:
-        return "True", Diagnosis(Reason.WORKERS_READY, "No workers are asked for: spec.replicas is 0.")
-    if serving >= wanted:
-        return "True", Diagnosis(Reason.WORKERS_READY, f"{counted(wanted)} ready for calls.")
+    if target == 0:
+        why = (
+            "there are no calls" if agent.spec.autoscaling and agent.spec.autoscaling.builtin else "spec.replicas is 0"
+        )
+        return "True", Diagnosis(Reason.WORKERS_READY, f"No workers are asked for: {why}.")
+    if serving >= least:
+        return "True", Diagnosis(Reason.WORKERS_READY, f"{counted(min(serving, target))} ready for calls.")
     carried = sum(1 for worker in earlier if worker.serving)
     rest = f" {counted(carried).capitalize()} still serving with the earlier configuration." if carried else ""
     if found:
         return "False", Diagnosis(found.reason, found.message + rest)
-    said = f"{serving} of {counted(wanted)} ready for calls with this configuration."
+    said = f"{serving} of {counted(least)} ready for calls with this configuration."
     return "False", Diagnosis(Reason.PROGRESSING, said + rest)
 
 
@@ -98,7 +109,9 @@ def credentials(current: list[Worker], found: Diagnosis | None, places: dict[str
     return "Unknown", Diagnosis(Reason.NOT_KNOWN_YET, "No worker has started far enough to tell.")
 
 
-def scale(agent: VoiceAgent, *, serving: int, contested_by: str | None) -> Statement:
+def scale(
+    agent: VoiceAgent, *, serving: int, target: int, contested_by: str | None, found: Diagnosis | None = None
+) -> Statement:
     """Say whether the number of workers is in the operator's hand, and as it is asked for."""
     if contested_by:
         said = (
@@ -109,10 +122,18 @@ def scale(agent: VoiceAgent, *, serving: int, contested_by: str | None) -> State
     if agent.spec.paused_scale_in:
         said = "The number of workers only grows: spec.pausedScaleIn is true."
         return "True", Diagnosis(Reason.SCALE_IN_PAUSED, said)
-    wanted = 0 if agent.spec.suspend else agent.spec.replicas
-    if serving == wanted:
-        return "True", Diagnosis(Reason.NUMBER_AS_ASKED, f"{counted(wanted)} asked for and ready.")
-    return "True", Diagnosis(Reason.CHANGING_NUMBER, f"{counted(wanted)} asked for, {serving} ready.")
+    if serving == target:
+        return "True", Diagnosis(Reason.NUMBER_AS_ASKED, f"{counted(target)} asked for and ready.")
+    why = f" {found.message}" if found else ""
+    return "True", Diagnosis(Reason.CHANGING_NUMBER, f"{counted(target)} asked for, {serving} ready.{why}")
+
+
+def autoscaling(recommendation: Recommendation) -> Statement:
+    """Say what makes the number of workers what it is, and whether it follows the calls."""
+    behind = recommendation.reason in (Reason.AT_MAXIMUM, Reason.SCALE_UP_RATE)
+    unknown = recommendation.reason == Reason.REPORTS_MISSING
+    status = "Unknown" if unknown else "False" if behind else "True"
+    return status, Diagnosis(recommendation.reason, recommendation.message)
 
 
 def drain(workers: list[Worker]) -> Statement:

@@ -26,6 +26,8 @@ LONGEST_CALM = 120.0
 """Seconds after which a VoiceAgent is reconciled in any case: leases and deadlines need no event to end."""
 
 Reconcile = Callable[[Key], Awaitable[timedelta | None]]
+Due = Callable[[Key], timedelta]
+"""For how long there is nothing to do for a VoiceAgent while nothing that can be seen changes."""
 Ask = Callable[[list[Object]], Awaitable[Mapping[str, Any]]]
 """Asks the workers of these pods for their reports."""
 Sight = tuple[Object | None, tuple[Object, ...], tuple[Object | None, ...], Mapping[str, Any]]
@@ -45,8 +47,8 @@ class Calm:
 class Glance:
     """Reconciles only what has changed."""
 
-    def __init__(self, cluster: Cluster, ask: Ask, reconcile: Reconcile, metrics: Metrics) -> None:
-        self._cluster, self._ask, self._reconcile, self._metrics = cluster, ask, reconcile, metrics
+    def __init__(self, cluster: Cluster, ask: Ask, reconcile: Reconcile, due: Due, metrics: Metrics) -> None:
+        self._cluster, self._ask, self._reconcile, self._due, self._metrics = cluster, ask, reconcile, due, metrics
         self._calm: dict[Key, Calm] = {}
 
     async def look(self, key: Key) -> timedelta | None:
@@ -58,7 +60,7 @@ class Glance:
             return calm.again
         again = await self._reconcile(key)
         if again is not None and again >= CALM:
-            self._calm[key] = Calm(sight, monotonic() + LONGEST_CALM, again)
+            self._calm[key] = Calm(sight, monotonic() + min(LONGEST_CALM, self._due(key).total_seconds()), again)
         return again
 
     async def _see(self, key: Key) -> Sight:

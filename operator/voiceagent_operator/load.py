@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 FRESH = timedelta(seconds=15)
@@ -39,7 +39,8 @@ class Known:
 
     calls: int
     capacity: int | None
-    at: datetime
+    silent_since: datetime | None = None
+    """When it was first found that it cannot be asked any more."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def remembered(workers: Iterable[WorkerLoad], known: Mapping[str, Known], now: d
     result = {}
     for each in workers:
         if each.calls is not None:
-            result[each.name] = Known(each.calls, each.capacity, now)
-        elif each.name in known:
-            result[each.name] = known[each.name]
+            result[each.name] = Known(each.calls, each.capacity)
+        elif last := known.get(each.name):
+            result[each.name] = replace(last, silent_since=last.silent_since or now)
     return result
 
 
@@ -77,7 +78,7 @@ def measured(workers: tuple[WorkerLoad, ...], known: Mapping[str, Known], capaci
     serving = {each.name: known[each.name] for each in workers if each.serving and each.name in known}
     said = [each.capacity for each in serving.values() if each.capacity]
     silent = [known.get(each.name) for each in workers if each.calls is None]
-    waited = [each.at + FRESH for each in silent if each]
+    waited = [each.silent_since + FRESH if each and each.silent_since else now for each in silent]
     held = {name: each.capacity or capacity for name, each in serving.items()}
     return Load(
         calls=sum(each.calls for each in known.values()),
@@ -85,6 +86,6 @@ def measured(workers: tuple[WorkerLoad, ...], known: Mapping[str, Known], capaci
         free=sum(max(0, held[name] - each.calls) for name, each in serving.items()),
         each=min([capacity, *said]),
         workers=len(workers),
-        missing=sum(1 for each in silent if each is None or each.at + FRESH <= now),
+        missing=sum(1 for time in waited if time <= now),
         fresh_until=min((time for time in waited if time > now), default=None),
     )

@@ -96,5 +96,37 @@ class Metrics:
             "Pods that a ReplicaSet deleted in place of the empty ones that were chosen.",
             registry=self.registry,
         )
+        self.autoscaled = Gauge(
+            "voiceagent_operator_autoscaling_agents",
+            "VoiceAgents whose number of workers the operator decides, by what makes the number.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.desired_workers = Gauge(
+            "voiceagent_operator_autoscaling_desired_workers",
+            "Workers that shall take the new calls of these VoiceAgents.",
+            registry=self.registry,
+        )
+        self.autoscaled_calls = Gauge(
+            "voiceagent_operator_autoscaling_calls",
+            "Calls on all their workers, as far as it is known.",
+            registry=self.registry,
+        )
+        self.autoscaled_capacity = Gauge(
+            "voiceagent_operator_autoscaling_capacity",
+            "Calls that their workers which take new ones can hold.",
+            registry=self.registry,
+        )
+        self.autoscaled_free = Gauge(
+            "voiceagent_operator_autoscaling_free",
+            "Calls that these can take at once.",
+            registry=self.registry,
+        )
+        self.autoscaling_decisions = Counter(
+            "voiceagent_operator_autoscaling_decisions",
+            "Changed numbers of workers, by direction: up or down.",
+            ["direction"],
+            registry=self.registry,
+        )
         info = Info("voiceagent_operator_build", "The operator's version.", registry=self.registry)
         info.info({"version": __version__})

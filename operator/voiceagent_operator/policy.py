@@ -103,12 +103,11 @@ class Policy:
 
 def policy(asked: api.Autoscaling, capacity: int) -> Policy:
     """Return what a VoiceAgent asks for."""
-    minimum = 1 if asked.min_replicas is None else asked.min_replicas
     down = asked.scale_down or api.ScaleDown()
-    buffer = asked.buffer or api.Buffer(sessions=BUFFER_SESSIONS if minimum else 0, percent=BUFFER_PERCENT)
+    buffer = asked.buffer or api.Buffer(sessions=BUFFER_SESSIONS if asked.least else 0, percent=BUFFER_PERCENT)
     return Policy(
         capacity=capacity,
-        minimum=minimum,
+        minimum=asked.least,
         maximum=asked.max_replicas,
         utilization=asked.target_utilization or 100,
         buffer_sessions=buffer.sessions or 0,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from .act import Actor
 from .actions import Scale
 from .adoption import Adoption
+from .autoscaler import Autoscaler
 from .cluster import Cluster, ClusterConflictError
 from .diagnosis import Diagnosis
 from .layering import effective
@@ -47,6 +48,7 @@ class Reconciler:
         *,
         cluster: Cluster,
         workers: Workers,
+        autoscaler: Autoscaler,
         settings: OperatorSettings,
         defaults: dict[str, Any],
         metrics: Metrics,
@@ -55,6 +57,7 @@ class Reconciler:
     ) -> None:
         self._cluster, self._metrics, self._tell, self._now = cluster, metrics, tell, now
         self._observer, self._actor = Observer(cluster, workers), Actor(cluster, now)
+        self._autoscaler = autoscaler
         self._settings, self._in_force = settings, in_force(settings, defaults)
         self._adoption = Adoption(settings.adopt_defaults_at_once)
         self._removals: dict[Key, list[Scale]] = {}
@@ -81,6 +84,7 @@ class Reconciler:
         if raw is None or leaving(raw):
             self._removals.pop(key, None)
             self._adoption.seen(key, None)
+            self._autoscaler.forget(key)
             return None
         observation = await self._observer.observe(raw)
         own = [d for d in observation.of_kind("Deployment") if owned_by(d, raw["metadata"]["uid"])]
@@ -93,18 +97,23 @@ class Reconciler:
             return STEADY if observation.pods else None
         every = (*asked.surroundings, asked.config_map, asked.deployment)
         observation = await self._observer.add_by_name(observation, every)
+        asked, decisions = self._autoscaler.decide(key, raw, asked, judged(observation, self._now()), self._now())
         decided = plan(asked, observation, self._now())
         self._see_through(key, observation)
         written, removals, refused = await self._actor.act(key.name, decided.actions)
         if removals:
             self._removals[key] = removals
-        self._tell(raw, decided.notices)
+        self._tell(raw, (*decisions, *decided.notices))
         status = self._report(raw, asked, decided, observation.updated(written), refused)
         await self._write(raw, status)
         self._adoption.seen(key, status)
         if refused:
             raise ChangeRefusedError(refused.reason)
-        return look_again(decided, status, self._now())
+        return min(look_again(decided, status, self._now()), self.due(key))
+
+    def due(self, key: Key) -> timedelta:
+        """Return for how long there is nothing to do for a VoiceAgent while nothing that can be seen changes."""
+        return self._autoscaler.wait(key, self._now())
 
     def _revision(self, key: Key, raw: Object, deployments: list[Object]) -> Revision:
         as_made = asked_for(raw, deployments, self._in_force, adopt=False)
@@ -132,6 +141,7 @@ class Reconciler:
             held=decided.decision.held,
             refused=decided.blocked or refused,
             key_places=key_places(asked.deployment),
+            recommendation=asked.recommendation,
         )
         return report(seen, raw, self._now())
 

@@ -8,13 +8,16 @@ from typing import Any
 
 from .api.fields import duration
 from .api.v1alpha1 import VoiceAgent
+from .autoscaling import Recommendation
 from .conditions import (
+    AUTOSCALING,
     CREDENTIALS,
     DRAINING,
     PROGRESSING,
     READY,
     SCALING,
     Statement,
+    autoscaling,
     conditions,
     credentials,
     drain,
@@ -28,6 +31,7 @@ from .observation import Object, Observation, name_of
 from .pods import Worker
 from .resources.metadata import selector_text
 from .scaling import foreign_writer
+from .wanted import target
 
 Status = dict[str, Any]
 DEADLINE = "10m"
@@ -48,6 +52,18 @@ class Seen:
     refused: Diagnosis | None
     key_places: dict[str, str]
     """By key file: the Secret and key that it comes from."""
+    recommendation: Recommendation | None = None
+
+    @property
+    def target(self) -> int:
+        """How many workers shall take new calls."""
+        return target(self.agent, self.recommendation)
+
+    @property
+    def least(self) -> int:
+        """How many make the VoiceAgent ready: workers that calls ask for on top come and go all day."""
+        asked = self.agent.spec.autoscaling if self.recommendation else None
+        return self.target if asked is None else min(self.target, max(1, asked.least))
 
     def workers_of(self, deployment: str) -> list[Worker]:
         """Return a revision's workers."""
@@ -66,6 +82,7 @@ def report(seen: Seen, raw: Object, now: datetime) -> Status:
         "observedGeneration": agent.metadata.generation,
         "replicas": len(active),
         "readyReplicas": sum(1 for worker in active if worker.ready),
+        **({"desiredReplicas": seen.target} if seen.recommendation else {}),
         "draining": len(draining),
         **({} if calls is None else {"calls": calls}),
         "capacity": sum(w.report.capacity for w in active if w.serving and w.report),
@@ -151,8 +168,7 @@ def _revisions(seen: Seen, before: Status, now: datetime) -> list[dict[str, Any]
 def _state(seen: Seen, name: str, active: list[Worker], last: dict[str, Any] | None, now: datetime) -> str:
     if any(worker.serving for worker in active):
         return "Serving"
-    wanted = 0 if seen.agent.spec.suspend else seen.agent.spec.replicas
-    if name == seen.current and wanted:
+    if name == seen.current and seen.target:
         previous = {"status": {"revisions": [last] if last else []}}
         return "Failed" if stalled(previous, name, seen.agent, now) else "Starting"
     return "Draining" if seen.workers_of(name) else "Retired"
@@ -168,18 +184,29 @@ def _statements(
     prefix = f"{seen.current}-"
     sets = [each for each in seen.observation.replica_sets if name_of(each).startswith(prefix)]
     found = diagnose([w for w in current if not w.serving], sets)
-    wanted = 0 if agent.spec.suspend else agent.spec.replicas
     failed = any(each["name"] == seen.current and each["state"] == "Failed" for each in revisions)
-    complete = serving >= wanted and not any(worker.cordon is None for worker in earlier)
-    ready = readiness(agent, serving, current, earlier, found)
+    complete = serving >= seen.least and not any(worker.cordon is None for worker in earlier)
+    ready = readiness(
+        agent,
+        serving=serving,
+        target=seen.target,
+        least=seen.least,
+        current=current,
+        earlier=earlier,
+        found=found,
+    )
     going_on = progress(agent, complete=complete, failed=failed, held=seen.held, found=found, deadline=_deadline(agent))
     if seen.refused:
         ready, going_on = ("False", seen.refused), ("False", seen.refused)
-    writers = (foreign_writer(each) for each in seen.deployments)
+    writer = next(filter(None, (foreign_writer(each) for each in seen.deployments)), None)
+    # Where the operator decides, the VoiceAgent can be ready while workers on top are not.
+    missing = found if seen.recommendation else None
+    scaled = scale(agent, serving=serving, target=seen.target, contested_by=writer, found=missing)
     return {
         READY: ready,
         PROGRESSING: going_on,
         CREDENTIALS: credentials(current, found, seen.key_places),
-        SCALING: scale(agent, serving=serving, contested_by=next(filter(None, writers), None)),
+        SCALING: scaled,
+        **({AUTOSCALING: autoscaling(seen.recommendation)} if seen.recommendation else {}),
         DRAINING: drain(draining),
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .api.v1alpha1 import VoiceAgent
+from .autoscaling import Recommendation
 from .observation import Object
 from .resources import desired, surroundings
 from .resources.metadata import stamped
@@ -25,11 +26,20 @@ class Wanted:
     """The current revision's, without a number of replicas; one that exists is as it was recorded."""
     stalled: bool = False
     """Whether the current revision has not come up in time."""
+    recommendation: Recommendation | None = None
+    """Where the operator decides the number of workers."""
 
     @property
     def target(self) -> int:
         """How many workers shall take new calls."""
-        return 0 if self.agent.spec.suspend else self.agent.spec.replicas
+        return target(self.agent, self.recommendation)
+
+
+def target(agent: VoiceAgent, recommendation: Recommendation | None) -> int:
+    """Return how many workers of a VoiceAgent shall take new calls."""
+    if agent.spec.suspend:
+        return 0
+    return recommendation.replicas if recommendation else agent.spec.replicas
 
 
 def wanted(agent: VoiceAgent, revision: Revision, settings: OperatorSettings) -> Wanted:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from hypothesis import given
@@ -109,11 +110,20 @@ def test_python_refuses_what_the_api_server_refuses(spec: dict[str, Any]) -> Non
         VoiceAgentSpec.model_validate(spec)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")), ids=lambda p: p.name)
-def test_each_example_voice_agent_is_valid(path: Path) -> None:
+EXAMPLES = sorted(
+    path
+    for pattern in ("*.yaml", "autoscaling/*.yaml")
+    for path in (Path(__file__).parents[2] / "examples").glob(pattern)
+)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_each_example_is_valid(path: Path) -> None:
     for thing in yaml.safe_load_all(path.read_text()):
         if thing["kind"] == "VoiceAgent":
             VoiceAgentSpec.model_validate(thing.get("spec") or {})
+        elif "." not in thing["apiVersion"]:
+            kubernetes_validate.validate(thing, "1.37", strict=True)
 
 
 def test_the_full_example_shows_every_group() -> None:

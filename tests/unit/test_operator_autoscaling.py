@@ -155,8 +155,9 @@ def test_one_answer_that_is_late_is_made_up_for_by_the_last_one() -> None:
     run.after(SECOND, 5, 4)
     late = run.after(4 * SECOND, 5, None)
     assert (late.load.calls, late.load.missing, late.reason) == (9, 0, Reason.CALLS_AND_BUFFER)
-    assert late.changes == run.now + FRESH - 4 * SECOND
-    assert run.after(FRESH, 5, None).reason == Reason.REPORTS_MISSING
+    assert late.changes == run.now + FRESH
+    assert run.after(FRESH - SECOND, 5, None).reason == Reason.CALLS_AND_BUFFER
+    assert run.after(SECOND, 5, None).reason == Reason.REPORTS_MISSING
 
 
 def test_reports_that_stay_away_start_no_workers() -> None:

@@ -29,7 +29,8 @@ class World:
         self.objects["Deployment"] = [{"spec": {"replicas": 1}}]
         self.reports: dict[str, Any] = {"p": {"sessions": 0}}
         self.reconciled, self.again = 0, timedelta(seconds=4)
-        self.glance = Glance(cast(Cluster, self), self.ask, self.reconcile, Metrics())
+        self.due = timedelta.max
+        self.glance = Glance(cast(Cluster, self), self.ask, self.reconcile, lambda _: self.due, Metrics())
 
     async def get(self, kind: str, *_: object) -> Object | None:
         return self.objects[kind][0] if self.objects[kind] else None
@@ -91,4 +92,15 @@ async def test_a_failed_reconcile_is_never_taken_for_calm(world: World, monkeypa
         await world.glance.look(KEY)
     monkeypatch.setattr(world.glance, "_reconcile", world.reconcile)
     world.reports = {"p": {"sessions": 0}}
+    assert await world.reconciles() == 1
+
+
+async def test_a_decision_that_ends_by_itself_is_made_anew_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.due = timedelta(seconds=30)
+    assert await world.reconciles() == 1
+    now = glance.monotonic()
+    monkeypatch.setattr(glance, "monotonic", lambda: now + 29)
+    assert await world.reconciles() == 0
+    monkeypatch.setattr(glance, "monotonic", lambda: now + 31)
     assert await world.reconciles() == 1

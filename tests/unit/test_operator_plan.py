@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from voiceagent_operator import wanted as wanted_module
 from voiceagent_operator.actions import Apply, Delete, Mark, Scale
+from voiceagent_operator.autoscaling import History, Recommendation
 from voiceagent_operator.diagnosis import WORKER_REASONS, Reason, worker_problem
 from voiceagent_operator.layering import effective
+from voiceagent_operator.load import Load
 from voiceagent_operator.observation import Object, Observation, WorkerProblem, WorkerReport
 from voiceagent_operator.pace import BROKEN, MOVING, RESYNC, STEADY, look_again
 from voiceagent_operator.plan import Plan, plan
@@ -558,3 +560,81 @@ def test_what_a_worker_says_is_bounded_and_on_one_line(reason: str, message: obj
 @given(st.text(max_size=3000))
 def test_sanitizing_twice_changes_nothing(text: str) -> None:
     assert sanitized(sanitized(text)) == sanitized(text)
+
+
+def test_growing_opens_a_closed_worker_before_it_makes_a_new_one() -> None:
+    asked = ask(voice_agent({"replicas": 3}))
+    deployment = made(asked, 3)
+    closed = pod(deployment, "p2", **{CORDON_ANNOTATION: lease(NOW)})
+    starting = pod(deployment, "p1", ready=False)
+    pods = (pod(deployment, "p0"), starting, closed)
+    observation = Observation(around(asked, deployment), pods, (), {"p0": BUSY, "p1": IDLE, "p2": CLOSED})
+    two = plan(replace(asked, recommendation=recommended(2)), observation, NOW)
+    assert opened(two) == ["p2"], "it takes calls at once, before the one that starts"
+    three = plan(replace(asked, recommendation=recommended(3)), observation, NOW)
+    assert opened(three) == ["p2"]
+    assert not [action for action in three.actions if isinstance(action, Scale)]
+    four = [
+        a for a in plan(replace(asked, recommendation=recommended(4)), observation, NOW).actions if isinstance(a, Scale)
+    ]
+    assert [action.replicas for action in four] == [4]
+
+
+def opened(decided: Plan) -> list[str]:
+    changes = [(a.pod["metadata"]["name"], a.annotations) for a in decided.actions if isinstance(a, Mark)]
+    return [name for name, annotations in changes if annotations.get(CORDON_ANNOTATION, "") is None]
+
+
+def recommended(replicas: int, reason: Reason = Reason.CALLS_AND_BUFFER) -> Recommendation:
+    load = Load(calls=9, capacity=16, free=7, each=8, workers=2)
+    return Recommendation(replicas, reason, "Why.", load, None, History.begin(NOW, replicas))
+
+
+def autoscaled(replicas: int, served: int, reason: Reason = Reason.CALLS_AND_BUFFER, **spec: Any) -> dict[str, Any]:
+    raw = voice_agent({"agentName": "alice", "autoscaling": {"maxReplicas": 9, **spec}})
+    asked = replace(ask(raw), recommendation=recommended(replicas, reason))
+    observation = serving(asked, served)
+    name, deployments = asked.deployment["metadata"]["name"], tuple(observation.of_kind("Deployment"))
+    workers = plan(asked, observation, NOW).workers
+    return report(
+        Seen(asked.agent, name, workers, observation, deployments, False, None, {}, asked.recommendation), raw, NOW
+    )
+
+
+def test_the_status_of_an_autoscaled_voice_agent_says_the_number_and_why() -> None:
+    status = autoscaled(replicas=5, served=2)
+    assert (status["desiredReplicas"], status["replicas"]) == (5, 2)
+    said = {each["type"]: (each["status"], each["reason"], each["message"]) for each in status["conditions"]}
+    assert said["Autoscaling"] == ("True", "CallsAndBuffer", "Why.")
+    assert said["Ready"] == ("True", "WorkersReady", "2 workers are ready for calls."), "growing is no fault"
+    assert said["Scaling"] == ("True", "ChangingNumber", "5 workers are asked for, 2 ready.")
+    assert said["Progressing"][1] == "RolloutComplete"
+    assert "desiredReplicas" not in status_of(voice_agent(), ask(voice_agent()), serving(ask(voice_agent())))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "served", "least", "expected"),
+    [
+        (5, 2, 3, "False"),
+        (5, 3, 3, "True"),
+        (2, 2, 1, "True"),
+        (1, 0, 1, "False"),
+        (3, 0, 0, "False"),
+        (0, 0, 0, "True"),
+    ],
+)
+def test_an_autoscaled_voice_agent_is_ready_with_its_fewest_workers(
+    replicas: int, served: int, least: int, expected: str
+) -> None:
+    status = autoscaled(replicas, served, minReplicas=least)
+    assert next(each["status"] for each in status["conditions"] if each["type"] == "Ready") == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [(Reason.AT_MAXIMUM, "False"), (Reason.SCALE_UP_RATE, "False"), (Reason.REPORTS_MISSING, "Unknown"),
+     (Reason.STABILIZING, "True"), (Reason.SCALED_TO_ZERO, "True")],
+)  # fmt: skip
+def test_the_condition_says_whether_the_number_follows_the_calls(reason: Reason, expected: str) -> None:
+    status = autoscaled(2, 2, reason)
+    assert next(each["status"] for each in status["conditions"] if each["type"] == "Autoscaling") == expected

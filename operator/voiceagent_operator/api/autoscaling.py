@@ -217,17 +217,21 @@ class Autoscaling(Model):
     )
 
     @property
+    def least(self) -> int:
+        """The fewest workers."""
+        return 1 if self.min_replicas is None else self.min_replicas
+
+    @property
     def builtin(self) -> bool:
         """Whether the operator decides."""
         return self.mode != "External"
 
     @model_validator(mode="after")
     def _bounds_fit(self) -> Self:
-        minimum = 1 if self.min_replicas is None else self.min_replicas
-        if minimum > self.max_replicas:
+        if self.least > self.max_replicas:
             raise ValueError(_MINIMUM_FITS)
         if any(each.min_replicas > self.max_replicas for each in self.schedules or ()):
             raise ValueError(_SCHEDULES_FIT)
-        if minimum == 0 and self.buffer and self.buffer.sessions:
+        if self.least == 0 and self.buffer and self.buffer.sessions:
             raise ValueError(_ROOM_NEEDS_WORKERS)
         return self

@@ -44,6 +44,9 @@ class VoiceAgentStatus(Model):
     observed_generation: int | None = Field(None, description="Generation of the VoiceAgent that this status is about.")
     replicas: int | None = Field(None, description="Workers that exist and are not terminating.")
     ready_replicas: int | None = Field(None, description="Workers that are registered with LiveKit and warm.")
+    desired_replicas: int | None = Field(
+        None, description="Workers that shall take new calls by `autoscaling`; absent while `replicas` decides."
+    )
     draining: int | None = Field(None, description="Workers that take no new calls and finish theirs.")
     calls: int | None = Field(None, description="Live calls on all workers.")
     capacity: int | None = Field(None, description="Most calls at once that the workers which take new calls can hold.")

@@ -1,0 +1,123 @@
+"""The autoscaler's memory: what it decided for each VoiceAgent, and what that was made from. It reads nothing itself.
+
+The number itself is in the VoiceAgent's status; what is lost with the process is the past, which then counts from the
+number: nothing shrinks within the first window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from .autoscaling import History, Recommendation, recommend
+from .diagnosis import Reason
+from .explanation import counted
+from .load import Load, Start, WorkerLoad
+from .metrics import Metrics
+from .notices import Notice
+from .observation import Object, container_status
+from .pods import Worker
+from .policy import policy
+from .resources.environment import MAX_SESSIONS
+from .waiting_line import Key
+from .wanted import Wanted
+
+SOON = timedelta(seconds=1)
+ALARMS = (Reason.AT_MAXIMUM, Reason.REPORTS_MISSING)
+REASONS = (
+    Reason.CALLS_AND_BUFFER,
+    Reason.AT_MINIMUM,
+    Reason.SCHEDULED,
+    Reason.STABILIZING,
+    Reason.SCALE_DOWN_RATE,
+    Reason.SCALE_UP_RATE,
+    Reason.SCALED_TO_ZERO,
+    *ALARMS,
+)
+
+
+class Autoscaler:
+    """What was recommended last, by VoiceAgent."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._last: dict[Key, Recommendation] = {}
+        self._decisions = metrics.autoscaling_decisions
+        for reason in REASONS:
+            metrics.autoscaled.labels(reason).set_function(partial(self._number_with, reason))
+        metrics.desired_workers.set_function(lambda: sum(each.replicas for each in self._last.values()))
+        metrics.autoscaled_calls.set_function(lambda: sum(load.calls for load in self._loads()))
+        metrics.autoscaled_capacity.set_function(lambda: sum(load.capacity for load in self._loads()))
+        metrics.autoscaled_free.set_function(lambda: sum(load.free for load in self._loads()))
+
+    def decide(
+        self, key: Key, raw: Object, asked: Wanted, workers: tuple[Worker, ...], now: datetime
+    ) -> tuple[Wanted, list[Notice]]:
+        """Return what is asked for with the number of workers, where it is the operator's to decide."""
+        spec = asked.agent.spec
+        if spec.autoscaling is None or not spec.autoscaling.builtin or spec.suspend:
+            self.forget(key)
+            return asked, []
+        capacity = (spec.worker and spec.worker.max_sessions) or MAX_SESSIONS
+        before = self._last.get(key)
+        history = before.history if before else History.begin(now, _number_so_far(raw, asked))
+        result = recommend(policy(spec.autoscaling, capacity), tuple(map(worker_load, workers)), history, now)
+        self._last[key] = result
+        changed = result.replicas - history.targets.last
+        if changed:
+            self._decisions.labels("up" if changed > 0 else "down").inc()
+        told = notices(result, history.targets.last, before.reason if before else None)
+        return replace(asked, recommendation=result), [] if spec.paused else told
+
+    def wait(self, key: Key, now: datetime) -> timedelta:
+        """Return for how long a decision holds while nothing that was seen changes."""
+        last = self._last.get(key)
+        return max(last.changes - now, SOON) if last and last.changes else timedelta.max
+
+    def forget(self, key: Key) -> None:
+        """Forget a VoiceAgent that is gone, or whose number of workers others decide."""
+        self._last.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything: what is known may be older than what another replica decided."""
+        self._last.clear()
+
+    def _loads(self) -> list[Load]:
+        return [each.load for each in self._last.values()]
+
+    def _number_with(self, reason: Reason) -> int:
+        return sum(1 for each in self._last.values() if each.reason == reason)
+
+
+def notices(result: Recommendation, before: int, reason_before: Reason | None) -> list[Notice]:
+    """Return what there is to tell about a decision: that it is another one, or that calls may find no room."""
+    told = []
+    if result.replicas != before:
+        word = "ScaledUp" if result.replicas > before else "ScaledDown"
+        told.append(Notice("Normal", word, f"{counted(result.replicas)} instead of {before}: {result.message}"))
+    if result.reason in ALARMS and result.reason != reason_before:
+        told.append(Notice("Warning", str(result.reason), result.message))
+    return told
+
+
+def worker_load(worker: Worker) -> WorkerLoad:
+    """Return a pod as the autoscaler sees it."""
+    # One that was told to go and cannot be read any more may take its time; it must not hold up the others.
+    calls = worker.calls if worker.active or worker.report else 0
+    capacity = worker.report.capacity if worker.report else None
+    return WorkerLoad(worker.name, calls, capacity, worker.serving, _start(worker))
+
+
+def _start(worker: Worker) -> Start | None:
+    conditions = worker.pod.get("status", {}).get("conditions") or []
+    times = (each.get("lastTransitionTime") for each in conditions if each["type"] == "Ready")
+    since = next(times, None) if worker.ready else None
+    if not (since and worker.created) or container_status(worker.pod).get("restartCount"):
+        return None
+    at = datetime.fromisoformat(since)
+    return Start(at, worker.name, at - datetime.fromisoformat(worker.created))
+
+
+def _number_so_far(raw: Object, asked: Wanted) -> int:
+    decided = (raw.get("status") or {}).get("desiredReplicas")
+    return int(asked.agent.spec.replicas if decided is None else decided)
