@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import signal
@@ -10,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import Any
 
-from . import __version__
+from . import __version__, replay
 from .api_server import ApiServer, ClusterError, NoClusterError, configure
 from .autoscaler import Autoscaler
 from .cluster import Cluster
@@ -32,8 +33,11 @@ LEASE_SILENCE = 60.0
 logger = logging.getLogger("voiceagent_operator")
 
 
-def main() -> int:
-    """Run the operator; return the exit code: 2 for what only a person can mend."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the operator, or a command; return the exit code: 2 for what only a person can mend."""
+    options = _parser().parse_args(arguments)
+    if options.command == "replay":
+        return replay.run(options)
     try:
         settings = load_settings()
         defaults = load_defaults(settings.defaults_file)
@@ -42,6 +46,15 @@ def main() -> int:
     except (SettingsError, NoClusterError) as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="voiceagent_operator",
+        description="Without a command: run the operator, set up by its environment (docs/operator.md).",
+    )
+    replay.add_to(top.add_subparsers(dest="command", metavar="COMMAND"))
+    return top
 
 
 async def _run(settings: OperatorSettings, defaults: dict[str, Any]) -> int:

@@ -638,3 +638,28 @@ def test_an_autoscaled_voice_agent_is_ready_with_its_fewest_workers(
 def test_the_condition_says_whether_the_number_follows_the_calls(reason: Reason, expected: str) -> None:
     status = autoscaled(2, 2, reason)
     assert next(each["status"] for each in status["conditions"] if each["type"] == "Autoscaling") == expected
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 3), st.booleans(), st.booleans()), min_size=1, max_size=8),
+    st.integers(0, 3),
+)
+def test_a_smaller_number_takes_no_worker_that_may_have_a_call(
+    workers: list[tuple[int | None, bool, bool]], target: int
+) -> None:
+    asked = replace(ask(voice_agent()), recommendation=recommended(target))
+    deployment = made(asked, len(workers))
+    pods, reports = [], {}
+    for number, (calls, closed, chosen) in enumerate(workers):
+        name = f"p{number}"
+        cost = {COST_ANNOTATION: str(EMPTY_COST)} if chosen and closed and calls == 0 else {}
+        pods.append(pod(deployment, name, **({CORDON_ANNOTATION: lease(NOW)} if closed else {}), **cost))
+        if calls is not None:
+            reports[name] = WorkerReport(True, closed, False, calls, 8)
+    observation = Observation(around(asked, deployment), tuple(pods), (), reports)
+    decided = plan(asked, observation, NOW)
+    empty = {f"p{number}" for number, (calls, closed, _) in enumerate(workers) if calls == 0 and closed}
+    for action in decided.actions:
+        if isinstance(action, Scale) and action.replicas < len(workers):
+            assert set(action.victims) <= empty
+            assert len(workers) - action.replicas == len(action.victims)
