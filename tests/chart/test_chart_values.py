@@ -92,6 +92,7 @@ def test_the_readme_lists_the_values_as_they_are(chart: Path) -> None:
         ('crds.keep="yes"', "at '/crds/keep': got string, want boolean"),
         ('metrics.podMonitor.interval="often"', "at '/metrics/podMonitor/interval'"),
         ("defaults.replicas=3", "defaults.replicas must not be set: each VoiceAgent has its own"),
+        ("defaults.autoscaling.maxReplicas=3", "defaults.autoscaling must not be set: each VoiceAgent has its own"),
         ("defaults.suspend=true", "defaults.suspend must not be set: each VoiceAgent has its own"),
         ("defaults.paused=true", "defaults.paused must not be set: each VoiceAgent has its own"),
         ('podAnnotations={"checksum/defaults": "x"}', "podAnnotations must not set checksum/defaults"),

@@ -21,15 +21,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from voiceagent_operator.actions import Apply, Delete, Mark, Scale
+from voiceagent_operator.autoscaler import Autoscaler
 from voiceagent_operator.layering import effective
+from voiceagent_operator.metrics import Metrics
 from voiceagent_operator.observation import Object, Observation, WorkerReport, leaving, owned_by
-from voiceagent_operator.plan import Plan, plan
+from voiceagent_operator.plan import Plan, judged, plan
 from voiceagent_operator.pods import COST_ANNOTATION
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, RESTART_ANNOTATION
 from voiceagent_operator.revisions import BORN_ANNOTATION, asked_for, in_force
 from voiceagent_operator.scaling import confirmed
 from voiceagent_operator.settings import OperatorSettings
 from voiceagent_operator.status import Seen, report, stalled
+from voiceagent_operator.waiting_line import Key
 from voiceagent_operator.wanted import key_places, wanted
 
 STEPS = int(os.environ.get("VOICEAGENT_MODEL_STEPS", "2000"))
@@ -37,6 +40,7 @@ STEPS_AT_A_TIME = 40
 pytestmark = pytest.mark.timeout(max(600, STEPS))
 NODES = ("n1", "n2", "n3")
 CAPACITY = 4
+KEY = Key("calls", "alice")
 
 
 @dataclass
@@ -241,6 +245,8 @@ class Rollouts(RuleBasedStateMachine):
         self.installation = (OperatorSettings(worker_image="example.com/worker:1"), {})
         self.observation: tuple[Object, Observation] | None = None
         self.templates: dict[str, Any] = {}
+        self.autoscaler = Autoscaler(Metrics())
+        self.target = 1
 
     @initialize(replicas=st.integers(0, 3))
     def begins(self, replicas: int) -> None:
@@ -271,6 +277,24 @@ class Rollouts(RuleBasedStateMachine):
             self.agent["spec"]["rollout"] = {"maxDraining": number, "revisionHistory": number} if on else {}
         else:
             self.agent["spec"][key] = on
+
+    @rule(least=st.sampled_from([None, 0, 1, 3]), window=st.sampled_from(["0s", "5m"]), room=st.integers(0, 6))
+    def changes_the_autoscaling(self, least: int | None, window: str, room: int) -> None:
+        self.agent["spec"].pop("autoscaling", None)
+        self.agent["spec"]["agentName"] = "alice"
+        if least is not None:
+            how = {"stabilizationWindow": window, "rate": {"replicas": 4, "period": "5s"}}
+            buffer = {"percent": 50, "sessions": room if least else 0}
+            self.agent["spec"]["autoscaling"] = {
+                "minReplicas": least,
+                "maxReplicas": 4,
+                "buffer": buffer,
+                "scaleDown": how,
+            }
+
+    @rule()
+    def another_operator_leads(self) -> None:
+        self.autoscaler.clear()
 
     @rule(image=st.sampled_from(["1", "2"]), text=st.sampled_from(["x", "y"]))
     def upgrades_the_operator(self, image: str, text: str) -> None:
@@ -406,6 +430,8 @@ class Rollouts(RuleBasedStateMachine):
         asked = wanted(agent, revision, installed)
         current = asked.deployment["metadata"]["name"]
         asked = type(asked)(**{**vars(asked), "stalled": stalled(raw, current, agent, now)})
+        asked, _ = self.autoscaler.decide(KEY, raw, asked, judged(observation, now), now)
+        self.target = asked.target
         decided = plan(asked, observation, now)
         self.judge(asked.target, agent, decided)
         for action in decided.actions[:stops_after]:
@@ -415,7 +441,7 @@ class Rollouts(RuleBasedStateMachine):
             return decided
         seen = Seen(
             agent, current, decided.workers, observation, tuple(own), decided.decision.held, None,
-            key_places(asked.deployment),
+            key_places(asked.deployment), asked.recommendation,
         )  # fmt: skip
         self.agent["status"] = json.loads(json.dumps(report(seen, raw, now)))
         return decided
@@ -505,7 +531,7 @@ class Rollouts(RuleBasedStateMachine):
         for worker in cluster.workers.values():
             worker.readable = worker.healthy = True
         self.rest()
-        target = 0 if self.agent["spec"].get("suspend") else self.agent["spec"]["replicas"]
+        target = self.asked_for()
         limit = (self.agent["spec"].get("rollout") or {}).get("maxDraining")
         only_grow = self.agent["spec"].get("pausedScaleIn")
         status = self.agent["status"]
@@ -515,6 +541,7 @@ class Rollouts(RuleBasedStateMachine):
         for worker in cluster.workers.values():
             worker.calls = 0
         self.rest()
+        target = self.asked_for()
         status = self.agent["status"]
         conditions = {each["type"]: each for each in status["conditions"]}
         opened = len(self.open_workers())
@@ -528,15 +555,29 @@ class Rollouts(RuleBasedStateMachine):
         self.installation = (OperatorSettings(worker_image="example.com/worker:9"), {"greeting": "z", "language": "de"})
         assert not self.act(*self.observe()).actions, "another operator disturbs what is at rest"
 
+    def asked_for(self) -> int:
+        """Return how many workers there shall be, by what is true and not by what anybody knows."""
+        spec = self.agent["spec"]
+        if spec.get("suspend"):
+            return 0
+        if not (autoscaling := spec.get("autoscaling")):
+            return int(spec["replicas"])
+        calls, buffer = sum(worker.calls for worker in self.cluster.workers.values()), autoscaling["buffer"]
+        room = max(buffer["sessions"], -(-calls * buffer["percent"] // 100))
+        return min(autoscaling["maxReplicas"], max(autoscaling["minReplicas"], -(-(calls + room) // CAPACITY)))
+
     def open_workers(self) -> list[Object]:
         pods = self.cluster.pods.values()
         return [p for p in pods if CORDON_ANNOTATION not in p["metadata"]["annotations"] and not leaving(p)]
 
     def rest(self) -> None:
-        for _ in range(60):
+        for _ in range(80):
             before = deepcopy(self.cluster.pods)
             if not self.quickly().actions and before == self.cluster.pods:
-                return
+                wait = self.autoscaler.wait(KEY, self.cluster.now)
+                if wait > timedelta(days=1):
+                    return
+                self.cluster.now += wait
         raise AssertionError(f"no rest: {self.quickly().actions}")
 
 

@@ -59,6 +59,7 @@ def test_a_missing_defaults_file_means_no_defaults(tmp_path: Path) -> None:
         ("livekit: {url: 'http://x'}\n", "livekit.url"),
         ("replicas: 2\n", "must not set `replicas`"),
         ("suspend: true\n", "must not set `suspend`"),
+        ("autoscaling: {maxReplicas: 3}\n", "must not set `autoscaling`"),
     ],
 )
 def test_a_wrong_defaults_file_is_explained(tmp_path: Path, text: str, says: str) -> None:

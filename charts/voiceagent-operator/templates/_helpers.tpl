@@ -24,7 +24,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "voiceagent-operator.defaults" -}}
-{{- range $field := list "replicas" "suspend" "paused" -}}
+{{- range $field := list "replicas" "autoscaling" "suspend" "paused" -}}
 {{- if hasKey $.Values.defaults $field -}}
 {{- fail (printf "defaults.%s must not be set: each VoiceAgent has its own. Remove it from the values." $field) -}}
 {{- end -}}
