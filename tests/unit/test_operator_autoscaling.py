@@ -242,8 +242,8 @@ POLICIES = st.builds(
         buffer_percent=percent, utilization=use, window=window * SECOND, up=up, down=down,
     ),
     st.integers(0, 5), st.integers(1, 30), st.integers(0, 20), st.integers(0, 100), st.integers(10, 100),
-    st.integers(0, 600), st.none() | st.just(Rate(2, 50, MINUTE)),
-    st.sampled_from([Rate(1, 10, MINUTE), Rate(9, 0, MINUTE)]),
+    st.integers(0, 600), st.sampled_from([None, Rate(2, 50, MINUTE), Rate(0, 5, MINUTE)]),
+    st.sampled_from([Rate(1, 10, MINUTE), Rate(9, 0, MINUTE), Rate(0, 5, MINUTE)]),
 )  # fmt: skip
 REPORTS = st.lists(st.none() | st.integers(0, 8), max_size=12)
 STORY = st.lists(st.tuples(st.integers(1, 400), REPORTS), min_size=1, max_size=12)
