@@ -10,7 +10,7 @@ from .api import autoscaling as api
 from .api.cron import Cron, parse
 from .api.fields import duration
 
-BUFFER_SESSIONS, BUFFER_PERCENT = 2, 20
+BUFFER_SESSIONS, BUFFER_PERCENT = 2, 25
 WINDOW = timedelta(minutes=5)
 PERIOD = timedelta(minutes=1)
 AHEAD = timedelta(days=8)

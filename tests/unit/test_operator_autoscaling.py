@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voiceagent_operator.api.autoscaling import Autoscaling
@@ -109,9 +109,9 @@ def test_it_grows_at_once_and_shrinks_when_the_window_has_passed() -> None:
 
 def test_the_most_that_was_needed_within_the_window_stays() -> None:
     run = Run(replace(POLICY, down=Rate(20, 0, MINUTE)), 1)
-    for calls, expected in ((22, 4), (0, 4), (13, 4), (0, 4)):
+    for calls, expected in ((22, 4), (0, 4), (12, 4), (0, 4)):
         assert run.after(MINUTE, calls).replicas == expected
-    assert run.after(3 * MINUTE, 0).replicas == 2, "13 calls were needed until 4 minutes ago"
+    assert run.after(3 * MINUTE, 0).replicas == 2, "12 calls were needed until 4 minutes ago"
     assert run.after(2 * MINUTE, 0).replicas == 1
 
 
@@ -145,8 +145,8 @@ def test_who_cannot_be_read_makes_no_number_smaller() -> None:
     )
     assert run.after(timedelta(hours=1), None, None, None, None, None).replicas == 5
     assert run.after(SECOND, 8, 8, 8, 8, None).replicas == 5
-    assert run.after(SECOND, 8, 8, 8, 8, 8, None).replicas == 6, "it grows on what is known"
-    assert run.after(SECOND, 8, 8, 8, 8, 8, 0).replicas == 6
+    assert run.after(SECOND, 8, 8, 8, 8, 8, None).replicas == 7, "it grows on what is known"
+    assert run.after(SECOND, 8, 8, 8, 8, 8, 0).replicas == 7
     assert run.after(SECOND, 0, 0, 0, 0, 0, 0).reason == Reason.STABILIZING, "and the window begins anew"
 
 
@@ -194,7 +194,7 @@ def asked(**spec: Any) -> Policy:
 
 def test_defaults_are_those_that_the_reference_names() -> None:
     least = asked()
-    assert (least.minimum, least.utilization, least.buffer_sessions, least.buffer_percent) == (1, 100, 2, 20)
+    assert (least.minimum, least.utilization, least.buffer_sessions, least.buffer_percent) == (1, 100, 2, 25)
     assert (least.window, least.up, least.down) == (5 * MINUTE, None, Rate(1, 10, MINUTE))
     assert asked(minReplicas=0).buffer_sessions == 0
     assert asked(buffer={"sessions": 5}).buffer_percent == 0
@@ -281,6 +281,7 @@ def test_more_calls_never_mean_fewer_workers(
     assert others.replicas >= some.replicas
 
 
+@settings(max_examples=40, deadline=None)
 @given(POLICIES, st.integers(0, 200), st.integers(0, 40))
 def test_under_constant_load_the_number_settles_once_and_for_all(rules: Policy, calls: int, current: int) -> None:
     run, seen = Run(rules, current), []

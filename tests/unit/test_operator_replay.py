@@ -42,7 +42,7 @@ def test_without_room_calls_are_refused_and_with_room_they_are_not() -> None:
     assert run(burst, with_room, 90 * SECOND).refused == 2, "the room was not there yet"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 30), st.integers(0, 25), st.integers(0, 60), st.integers(1, 120))
 def test_a_burst_that_the_buffer_has_room_for_loses_no_call(
     calls: int, sessions: int, percent: int, warm_up: int
@@ -152,8 +152,10 @@ def test_the_command_shows_a_table_with_a_plot(capsys: pytest.CaptureFixture[str
     assert any(line.startswith("2026-01-05 00:00     16") and line.endswith("!") for line in out.splitlines())
 
 
-def test_the_numbers_are_there_for_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = ("--policy", str(EXAMPLE), "--name", "front-desk", "--synthetic", "day", "--calls", "50", "--json")
+def test_the_numbers_are_there_for_other_programs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    calls = tmp_path / "calls.csv"
+    calls.write_text("start,length\n" + "".join(f"{9 * n},400\n" for n in range(30)))
+    chosen = ("--policy", str(EXAMPLE), "--name", "front-desk", "--arrivals", str(calls), "--json")
     code, out, _ = replay(capsys, *chosen)
     numbers = json.loads(out)
     assert code == 0

@@ -206,8 +206,8 @@ class Autoscaling(Model):
     )
     buffer: Buffer | None = Field(
         None,
-        description="Room that is kept free for the next calls. Default: 20 percent and at least 2 calls, with "
-        "`minReplicas` 0 only 20 percent.",
+        description="Room that is kept free for the next calls. Default: 25 percent and at least 2 calls, with "
+        "`minReplicas` 0 only 25 percent.",
         examples=[{"sessions": 10, "percent": 25}],
     )
     scale_up: ScaleUp | None = Field(None, description="How fast workers come. Default: at once.")
