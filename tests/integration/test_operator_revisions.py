@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from voiceagent_testbed.cluster.control_plane import ControlPlane
-from voiceagent_testbed.cluster.operator_bench import CORDON, ROOTS, OperatorBench, PlayedWorker
+from voiceagent_testbed.cluster.operator_bench import CORDON, OperatorBench, PlayedWorker
 
 CRD = Path(__file__).parents[2] / "crds" / "voiceagent.dev_voiceagents.yaml"
 BUSY = "voiceagent.dev/busy"
@@ -33,15 +33,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opera
 async def _nothing_is_left(bench: OperatorBench) -> AsyncIterator[None]:
     """Give each test, and a second try of it, a namespace without voice agents."""
     yield
-    await bench.plane.kubectl("delete", "va", "--all", "--wait")
-
-    async def gone() -> bool:
-        # No kubelet ends the pods that a test put on a node.
-        await bench.plane.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
-        return not any([(await bench.plane.get(f"/{ROOTS[kind]}"))["items"] for kind in ("deployment", "pod")])
-
-    # The garbage collector looks for new kinds, such as VoiceAgents, twice a minute.
-    await bench.until(gone, "the workers to go with their voice agents", timeout=90)
+    await bench.clear()
 
 
 async def serving(bench: OperatorBench, agent: str, spec: dict[str, Any]) -> list[PlayedWorker]:

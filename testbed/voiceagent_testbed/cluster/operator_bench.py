@@ -220,6 +220,18 @@ class OperatorBench:
         """Let all workers of an agent run and be ready; return them, the oldest first."""
         return [await self.run_worker(pod) for pod in await self.pods(agent)]
 
+    async def clear(self) -> None:
+        """Delete all VoiceAgents and wait until all that was theirs is gone."""
+        await self.plane.kubectl("delete", "va", "--all", "--wait")
+
+        async def gone() -> bool:
+            # No kubelet ends the pods that a test put on a node.
+            await self.plane.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+            return not any([(await self.plane.get(f"/{ROOTS[kind]}"))["items"] for kind in ("deployment", "pod")])
+
+        # The garbage collector looks for new kinds, such as VoiceAgents, twice a minute.
+        await self.until(gone, "the workers to go with their voice agents", timeout=90)
+
     async def close(self) -> None:
         """End the played workers."""
         await asyncio.gather(*(worker.runner.cleanup() for worker in self.workers.values() if worker.runner))
