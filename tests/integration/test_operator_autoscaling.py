@@ -92,10 +92,15 @@ async def test_a_worker_that_cannot_be_read_keeps_the_number_from_falling(bench:
     first.sessions = 7
     _, second = await until_workers(bench, "silent", 2)
     second.silent = True
-    first.sessions = 0
     said = await bench.until_reason("silent", "ReportsMissing", "Autoscaling")
     assert said["status"] == "Unknown"
     assert "1 of 2 workers cannot be read" in said["message"]
+    first.sessions = 0
+
+    async def seen() -> bool:
+        return "it is known, 0 calls" in (await bench.condition("silent", "Autoscaling"))["message"]
+
+    await bench.until(seen, "the operator to know that there are no calls")
     assert len(await bench.pods("silent")) == 2
     second.silent = False
 
