@@ -39,6 +39,8 @@ class Scale:
     paused: bool
     victims: tuple[str, ...] = ()
     """Names of the pods that may go; a lower number is only written when the ReplicaSet must take these."""
+    unborn: tuple[str, ...] = ()
+    """Those of them that are empty because no worker has come up in them; that must still be so."""
 
     @property
     def lowers(self) -> bool:

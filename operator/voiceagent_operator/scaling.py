@@ -30,7 +30,8 @@ def scaling(
         if not in_place(observed, {**manifest, "spec": {**manifest["spec"], "replicas": has}}):
             return [Apply({**manifest, "metadata": restored})]
     victims = tuple(worker.name for worker in decision.victims[name])
-    scale = Scale(observed, wanted, paused, victims)
+    unborn = tuple(worker.name for worker in decision.victims[name] if worker.report is None)
+    scale = Scale(observed, wanted, paused, victims, unborn)
     if scale.lowers and not settled(observed, [w for w in workers if w.active and w.deployment == name]):
         return []
     if wanted == has and bool(observed["spec"].get("paused")) == paused:
@@ -75,6 +76,7 @@ def confirmed(scale: Scale, deployment: Object | None, pods: list[Object], now: 
     if not settled(deployment, workers):
         return None
     chosen = [w for w in workers if w.name in scale.victims and w.cost == EMPTY_COST and w.locked]
+    chosen = [w for w in chosen if w.name not in scale.unborn or w.calls == 0]
     fits = len(workers) - scale.replicas <= len(safe_victims(chosen, workers))
     return replace(scale, deployment=deployment) if fits else None
 

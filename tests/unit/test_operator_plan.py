@@ -298,6 +298,33 @@ def test_what_is_read_back_must_still_allow_it(change: str) -> None:
     assert confirmed(scale, None if change == "gone" else live, pods, NOW) is None
 
 
+def test_a_worker_that_comes_up_after_the_last_look_stays() -> None:
+    """It was empty because its process had not started; now it may have taken a call before it read its cordon."""
+    chosen = {CORDON_ANNOTATION: "true", COST_ANNOTATION: str(EMPTY_COST)}
+    asked, observation = rollout(None, IDLE, **chosen)
+    container = observation.pods[0]["status"]["containerStatuses"][0]
+    container["started"] = False
+    (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    live = json.loads(json.dumps(scale.deployment))
+    assert confirmed(scale, live, list(observation.pods), NOW)
+    container["started"] = True
+    assert confirmed(scale, live, list(observation.pods), NOW) is None
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(-1, False), (1, False), (60, False), (61, True)])
+def test_a_lease_must_outlast_the_end_of_the_pod_by_a_minute(seconds: int, enough: bool) -> None:
+    """Both when it is chosen and when it is read back: a lease that ends in between would let a call in."""
+    until = (NOW + timedelta(seconds=seconds)).isoformat()
+    asked = ask(voice_agent({"replicas": 0}))
+    deployment = made(asked)
+    chosen = pod(deployment, **{CORDON_ANNOTATION: until, COST_ANNOTATION: str(EMPTY_COST)})
+    observation = Observation(around(asked, deployment), (chosen,), (), {"p": CLOSED})
+    scales = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    assert bool(scales) is enough
+    sure = Scale(deployment, 0, True, ("p",))
+    assert bool(confirmed(sure, deployment, [chosen], NOW)) is enough
+
+
 def test_a_busy_worker_that_is_not_ready_keeps_the_empty_ones_alive_with_it() -> None:
     """A ReplicaSet deletes unready pods first, whatever they cost."""
     asked = ask(voice_agent({"replicas": 1}))
@@ -336,6 +363,29 @@ def test_shrinking_closes_idle_workers_under_a_lease_and_renews_it() -> None:
     assert CORDON_ANNOTATION not in marked(asked, observation, "p1")
     observation.pods[1]["metadata"]["annotations"][CORDON_ANNOTATION] = lease(NOW - LEASE * 0.6)
     assert marked(asked, observation, "p1")[CORDON_ANNOTATION] == until
+
+
+@pytest.mark.parametrize(
+    ("unready", "reports", "closed"),
+    [
+        ("", {"p0": BUSY, "p1": IDLE, "p2": BUSY}, "p1"),
+        ("", {"p0": BUSY, "p1": BUSY, "p2": replace(BUSY, sessions=1)}, "p2"),
+        ("", {"p0": BUSY, "p1": BUSY}, "p1"),
+        ("p0", {"p0": replace(BUSY, ready=False), "p1": IDLE, "p2": IDLE}, "p0"),
+        ("", {"p0": BUSY, "p1": replace(IDLE, ready=False), "p2": IDLE}, "p1"),
+    ],
+    ids=["idle", "fewest calls", "known", "not ready", "not registered"],
+)
+def test_fewer_workers_are_those_who_are_least_missed(
+    unready: str, reports: dict[str, WorkerReport], closed: str
+) -> None:
+    """First who does not serve, calls or not; then who has the fewest calls. Nobody knows how many the deaf have."""
+    asked = ask(voice_agent({"replicas": 2}))
+    observation = replace(serving(asked, 3), reports=reports)
+    for each in observation.pods:
+        each["status"]["conditions"][0]["status"] = str(each["metadata"]["name"] != unready)
+    names = [each["metadata"]["name"] for each in observation.pods]
+    assert [name for name in names if CORDON_ANNOTATION in marked(asked, observation, name)] == [closed]
 
 
 def test_with_scale_in_paused_nobody_is_closed() -> None:
