@@ -325,6 +325,21 @@ def test_a_lease_must_outlast_the_end_of_the_pod_by_a_minute(seconds: int, enoug
     assert bool(confirmed(sure, deployment, [chosen], NOW)) is enough
 
 
+@pytest.mark.parametrize("closed_for", ["a while", "good"])
+def test_a_lease_in_its_last_minute_is_left_to_run_out(closed_for: str) -> None:
+    """Renewed then, it could be in force on the pod while the worker still goes by the old one: its word that it is
+    closed would end with a call that it takes a second later."""
+    if closed_for == "good":
+        asked, observation = rollout(CLOSED, IDLE, **{CORDON_ANNOTATION: "later"})
+    else:
+        asked = ask(voice_agent({"replicas": 0}))
+        observation = replace(serving(asked), reports={"p0": CLOSED})
+    worker = observation.pods[0]["metadata"]
+    for seconds, renewed in ((30, False), (-1, True), (90, True)):
+        worker["annotations"][CORDON_ANNOTATION] = (NOW + timedelta(seconds=seconds)).isoformat()
+        assert (CORDON_ANNOTATION in marked(asked, observation, worker["name"])) is renewed, seconds
+
+
 def test_a_busy_worker_that_is_not_ready_keeps_the_empty_ones_alive_with_it() -> None:
     """A ReplicaSet deletes unready pods first, whatever they cost."""
     asked = ask(voice_agent({"replicas": 1}))
