@@ -86,8 +86,10 @@ def _decide_current(wish: Wish, group: Group, decision: Decision) -> None:
 def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | None, decision: Decision) -> None:
     """Keep as many old workers open as new ones do not serve yet; close the others, the empty ones first."""
     order = {group.name: place for place, group in enumerate(groups)}
+    carrier = next((group for group in groups if any(worker.serving for worker in group.workers)), None)
+    carrying = [] if carrier is None else carrier.workers
     everyone = [worker for group in groups for worker in group.workers]
-    everyone.sort(key=lambda worker: _need(worker, order[worker.deployment]))
+    everyone.sort(key=lambda worker: _need(worker, order[worker.deployment], worker in carrying))
     kept = [worker for worker in everyone if not worker.node_leaves][:needed]
     closing = [worker for worker in everyone if worker not in kept]
     if room is not None:
@@ -97,8 +99,9 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
         kept += waiting[room:]
         decision.held = decision.held or bool(waiting[room:])
     decision.keep += kept
-    missing = needed - sum(1 for worker in kept if not worker.node_leaves)
-    carrier = next((group for group in groups if any(worker.serving for worker in group.workers)), None)
+    # Who has to carry the load is not spared by workers of a revision that never served.
+    hopeful = [w for w in kept if not wish.stalled or not carrying or w.serving or w in carrying]
+    missing = needed - sum(1 for worker in hopeful if not worker.node_leaves)
     for group in groups:
         going = [worker for worker in group.workers if worker not in kept]
         on_leaving_nodes = [worker for worker in going if worker.node_leaves]
@@ -136,10 +139,12 @@ def _worth(worker: Worker) -> tuple[bool, bool, bool, float, str]:
     return worker.serving, worker.ready, not worker.cordoned, calls, _reverse(worker.created)
 
 
-def _need(worker: Worker, age: int) -> tuple[bool, bool, bool, int, bool, float]:
-    """Order old workers by who had better stay open: of those that serve the newest revision, else the oldest."""
+def _need(worker: Worker, age: int, carrying: bool) -> tuple[bool, bool, bool, float, bool, float]:
+    """Order old workers by who had better stay open: of those that serve the newest revision, else the one that
+    carries the load, else the oldest."""
     calls = float("inf") if worker.calls is None else worker.calls
-    place = age if worker.ready else -age
+    unready = float("-inf") if carrying else -age
+    place = age if worker.ready else unready
     return worker.node_leaves, not worker.serving, not worker.ready, place, worker.cordoned, -calls
 
 

@@ -403,6 +403,25 @@ def test_fewer_workers_are_those_who_are_least_missed(
     assert [name for name in names if CORDON_ANNOTATION in marked(asked, observation, name)] == [closed]
 
 
+def test_a_failed_rollout_is_carried_by_who_serves_and_not_by_another_failure() -> None:
+    """A worker of an earlier bad revision is no place for calls: the revision that serves gets what is missing."""
+    good, bad = ask(voice_agent({"greeting": "Good"})), ask(voice_agent({"greeting": "Bad"}))
+    asked = replace(ask(voice_agent({"greeting": "Worse", "replicas": 2})), stalled=True)
+    deployments = made(good), made(bad), made(asked, 2)
+    for day, each in enumerate(deployments, 1):
+        each["metadata"]["creationTimestamp"] = f"2026-01-0{day}"
+    new = [pod(deployments[2], name, ready=False) for name in ("c1", "c2")]
+    pods = (pod(deployments[0], "a"), pod(deployments[1], "b", ready=False), *new)
+    objects = (*around(asked, *deployments), *around(good)[-1:], *around(bad)[-1:])
+    seen = Observation(objects, pods, (), {"a": IDLE, **dict.fromkeys(("b", "c1", "c2"), replace(IDLE, ready=False))})
+    assert plan(asked, seen, NOW).decision.replicas[deployments[0]["metadata"]["name"]] == 2
+    started = pod(deployments[0], "a2", ready=False)
+    deployments[0]["spec"]["replicas"] = deployments[0]["status"]["replicas"] = 2
+    seen = replace(seen, pods=(*pods, started), reports={**seen.reports, "a2": replace(IDLE, ready=False)})
+    assert CORDON_ANNOTATION not in marked(asked, seen, "a2"), "the replacement is closed before it serves"
+    assert marked(asked, seen, "b")[CORDON_ANNOTATION] == "true"
+
+
 def test_with_scale_in_paused_nobody_is_closed() -> None:
     asked = ask(voice_agent({"replicas": 1, "pausedScaleIn": True}))
     assert plan(asked, serving(asked, 3), NOW).actions == ()
