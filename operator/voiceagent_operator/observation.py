@@ -91,6 +91,11 @@ def leaving(thing: Object) -> bool:
     return "deletionTimestamp" in thing["metadata"]
 
 
+def ended(pod: Object) -> bool:
+    """Whether the pod has run to its end and is only a record, as an evicted one that nobody takes away."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def pod_ready(pod: Object) -> bool:
     """Whether the kubelet calls the pod ready."""
     conditions = pod.get("status", {}).get("conditions") or []

@@ -14,7 +14,7 @@ from .drift import in_place
 from .fleet import Decision, Group, Wish, decide
 from .marks import marks, shields
 from .notices import Notice
-from .observation import Object, Observation, identity, leaving, name_of, owned_by
+from .observation import Object, Observation, ended, identity, leaving, name_of, owned_by
 from .pods import Worker, deployment_of, judge
 from .revisions import record_of
 from .scaling import scaling, settled
@@ -114,7 +114,7 @@ def _retired(wanted: Wanted, own: list[Object], observation: Observation, notice
     """Return earlier revisions without a pod, but for the newest few, which can be gone back to."""
     rollout = wanted.agent.spec.rollout
     history = HISTORY if rollout is None or rollout.revision_history is None else rollout.revision_history
-    used = {deployment_of(pod) for pod in observation.pods}
+    used = {deployment_of(pod) for pod in observation.pods if not ended(pod)}
     empty = [
         each
         for each in own

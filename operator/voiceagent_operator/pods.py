@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .observation import Object, WorkerReport, annotation, container_status, label, leaving, pod_ready, running
+from .observation import Object, WorkerReport, annotation, container_status, ended, label, leaving, pod_ready, running
 from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
 
 COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
@@ -45,7 +45,7 @@ class Worker:
     @property
     def active(self) -> bool:
         """Whether its ReplicaSet counts it: neither told to go nor ended."""
-        return not leaving(self.pod) and self.pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+        return not leaving(self.pod) and not ended(self.pod)
 
     @property
     def ready(self) -> bool:

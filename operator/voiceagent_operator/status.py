@@ -27,7 +27,7 @@ from .conditions import (
     timestamp,
 )
 from .diagnosis import Diagnosis, Reason, diagnose
-from .observation import Object, Observation, name_of
+from .observation import Object, Observation, ended, name_of
 from .pods import Worker
 from .resources.metadata import selector_text
 from .scaling import foreign_writer
@@ -171,7 +171,7 @@ def _state(seen: Seen, name: str, active: list[Worker], last: dict[str, Any] | N
     if name == seen.current and seen.target:
         previous = {"status": {"revisions": [last] if last else []}}
         return "Failed" if stalled(previous, name, seen.agent, now) else "Starting"
-    return "Draining" if seen.workers_of(name) else "Retired"
+    return "Retired" if all(ended(worker.pod) for worker in seen.workers_of(name)) else "Draining"
 
 
 def _statements(

@@ -472,6 +472,21 @@ def test_old_revisions_without_a_worker_are_kept_for_a_while_and_then_deleted() 
     assert deleted == [retired[1], retired[0]]
 
 
+@pytest.mark.parametrize("change", [{"observedGeneration": 1}, {"replicas": 1}, {}], ids=["lags", "has a pod", "none"])
+def test_an_old_revision_stays_until_its_controllers_have_nothing_left_to_do(change: dict[str, int]) -> None:
+    """With it would go pods that the operator has not seen yet."""
+    asked = ask(voice_agent({"greeting": "now", "rollout": {"revisionHistory": 0}}))
+    old = made(ask(voice_agent({"greeting": "before"})), 0)
+    observation = serving(asked)
+    observation = replace(observation, objects=(*observation.objects, old))
+    assert [a.resource for a in plan(asked, observation, NOW).actions if isinstance(a, Delete)] == [old]
+    evicted = {**pod(old, "evicted"), "status": {"phase": "Failed"}}
+    recorded = replace(observation, pods=(*observation.pods, evicted))
+    assert [a.resource for a in plan(asked, recorded, NOW).actions if isinstance(a, Delete)] == [old]
+    old["status"] = {**old["status"], **change} if change else {}
+    assert not [a for a in plan(asked, observation, NOW).actions if isinstance(a, Delete)]
+
+
 def test_a_configuration_stays_while_a_revision_or_a_pod_may_need_it() -> None:
     asked, observation = rollout(IDLE, IDLE)
     assert not [a for a in plan(asked, observation, NOW).actions if isinstance(a, Delete)]
