@@ -118,6 +118,8 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
 
 def _count(group: Group, going: list[Worker], wanted: int, decision: Decision) -> None:
     victims = safe_victims([worker for worker in going if worker.chosen], group.workers)
+    if wanted + len(going) - len(victims) >= len(group.workers):
+        victims = []  # With that number nobody would go, and nobody would come in their place either.
     decision.victims[group.name] = victims
     decision.replicas[group.name] = wanted + len(going) - len(victims)
 

@@ -459,6 +459,15 @@ def test_a_worker_on_a_node_that_is_emptied_is_closed_and_replaced_first() -> No
     assert (scale.replicas, scale.victims) == (2, ())
 
 
+def test_an_empty_worker_on_a_node_that_is_emptied_does_not_keep_its_replacement_away() -> None:
+    """It was about to go when it was asked for again: one may go and one is missing, so the number stays the same."""
+    asked = ask(voice_agent())
+    observation = replace(serving(asked, 1, CLOSED), leaving_nodes=frozenset({"n1"}))
+    observation.pods[0]["metadata"]["annotations"] = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
+    (scale,) = [action for action in plan(asked, observation, NOW).actions if isinstance(action, Scale)]
+    assert (scale.replicas, scale.victims) == (2, ())
+
+
 def test_old_revisions_without_a_worker_are_kept_for_a_while_and_then_deleted() -> None:
     asked = ask(voice_agent({"greeting": "now", "rollout": {"revisionHistory": 1}}))
     retired = []
