@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from voiceagent_operator.actions import Action, Apply, Delete, Mark, Scale
 from voiceagent_operator.observation import Object, Observation, WorkerReport, leaving
-from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, SHIELDS
+from voiceagent_operator.pods import EMPTY_COST, SHIELDS
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
 
-from .operator_world import counts, ready, revision_of
+from .operator_world import cost, counts, rank, ready, revision_of
 
 MINUTE = timedelta(minutes=1)
 
@@ -117,6 +117,8 @@ class Step:
             who_is_least_missed_is_closed,
             draining_is_bounded,
             the_closed_are_opened_before_others_are_made,
+            workers_leave_before_their_node_does,
+            no_place_is_given_up,
             no_more_pods_than_are_needed,
             shields_follow_the_calls,
             a_pause_is_a_pause,
@@ -135,7 +137,14 @@ def only_pods_that_are_closed_and_empty_go(step: Step) -> None:
             assert each.calls == 0, "a worker goes that has calls, or cannot be read"
             assert each.report is None or each.report.cordoned, "a worker goes that has not said that it is closed"
             assert each.closed_until(step.now + MINUTE), "a worker goes that will open by itself"
-            assert each.pod["metadata"]["annotations"][COST_ANNOTATION] == str(EMPTY_COST), "a pod goes at once"
+            assert cost(each.pod) == EMPTY_COST, "a pod goes in the step that chooses it"
+        first = min((place(each.pod) for each in mine if each not in victims), default=None)
+        assert first is None or all(place(each.pod) < first for each in victims), "the ReplicaSet may take another"
+
+
+def place(pod: Object) -> tuple[tuple[int, int, int], int]:
+    """Return where a pod stands for a ReplicaSet that must delete; equals may go in any order."""
+    return rank(pod), cost(pod)
 
 
 def nothing_goes_with_a_deployment(step: Step) -> None:
@@ -192,6 +201,29 @@ def the_closed_are_opened_before_others_are_made(step: Step) -> None:
         mine = [each for each in step.active if each.revision == step.current and not each.leaves]
         opened = [each for each in mine if each.cordon_after is None]
         assert len(opened) >= (len(mine) if step.only_grow else min(step.target, len(mine)))
+
+
+def workers_leave_before_their_node_does(step: Step) -> None:
+    """Who is on a node that is being emptied takes no new calls, so that it can be replaced while its calls go on."""
+    known = {each["metadata"]["name"] for each in step.observation.of_kind("Deployment")}
+    going = [each for each in step.active if each.leaves and each.revision in known]
+    assert step.paused or all(each.cordon_after is not None for each in going)
+
+
+def no_place_is_given_up(step: Step) -> None:
+    """Until the current revision serves in full, what earlier ones lost is made good as long as it is needed."""
+    written = {name: has for name, _, has in step.numbers()}
+    chosen = {name for action in step.actions if isinstance(action, Scale) for name in action.victims}
+    serving = [each for each in step.active if each.revision == step.current and each.serves and not each.leaves]
+    before = after = len(serving)
+    for deployment in step.observation.of_kind("Deployment"):
+        name, had = deployment["metadata"]["name"], deployment["spec"]["replicas"]
+        mine = [each for each in step.active if each.revision == name]
+        if name != step.current:
+            before += had - sum(1 for each in mine if each.cordon is not None)
+            stay = [each for each in mine if each.cordon_after is not None and each.name not in chosen]
+            after += written.get(name, had) - len(stay)
+    assert step.paused or after >= min(step.target, before), "an earlier revision is not made good"
 
 
 def no_more_pods_than_are_needed(step: Step) -> None:

@@ -67,6 +67,8 @@ class World:
         self.leaving_nodes: set[str] = set()
         self.broken: set[str] = set()
         """Deployments whose workers do not get ready."""
+        self.born_broken = False
+        """Whether the next Deployment will be one of them."""
         self.marks_unseen: dict[str, Object] = {}
         """Pods as the ReplicaSet controller sees them: before the operator's last step."""
         self.lagging = False
@@ -116,8 +118,11 @@ class World:
         sure = confirmed(action, live, list(self.pods.values()), self.now)
         if sure is None:
             return True
+        name = sure.deployment["metadata"]["name"]
+        others = [pod for pod in self.active(name) if pod["metadata"]["name"] not in sure.victims]
         done = self.scale(sure.deployment, sure.replicas, sure.paused)
-        self._replica_set(sure.deployment["metadata"]["name"], sure.replicas, ours=True)
+        self._replica_set(name, sure.replicas, ours=True)
+        self.wrongly_stopped += [f"{pod['metadata']['name']}, which was not chosen" for pod in others if leaving(pod)]
         return done
 
     def _apply(self, thing: Object) -> bool:
@@ -127,6 +132,7 @@ class World:
             return False
         new = copied(thing)
         if old is None:
+            self.broken |= {key[1]} if self.born_broken else set()
             stamp = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
             new["metadata"] |= {"uid": f"u-{self.version}", "generation": 1, "creationTimestamp": stamp}
         else:
@@ -212,13 +218,11 @@ class World:
         for _ in range(0 if ours else replicas - len(active)):
             self._new_pod(name)
 
-    def _least_wanted(self, pod: Object) -> tuple[bool, int, bool, int, int, int]:
+    def _least_wanted(self, pod: Object) -> tuple[int, ...]:
         """Order pods as a ReplicaSet does that has to delete some."""
-        node, phase = pod["spec"].get("nodeName"), {"Pending": 0, "Unknown": 1, "Running": 2}[pod["status"]["phase"]]
-        known = self.marks_unseen.get(pod["metadata"]["name"], pod)
-        cost = int(known["metadata"]["annotations"].get(COST_ANNOTATION, 0))
+        node, known = pod["spec"].get("nodeName"), self.marks_unseen.get(pod["metadata"]["name"], pod)
         beside = sum(1 for each in self.active(revision_of(pod)) if node and each["spec"].get("nodeName") == node)
-        return bool(node), phase, ready(pod), cost, -beside, -pod["metadata"]["number"]
+        return *rank(pod), cost(known), -beside, -pod["metadata"]["number"]
 
     def stop(self, pod: Object, *, ours: bool) -> None:
         """Tell a pod to stop. Where that is the operator's doing it must be empty, and stay so for a while."""
@@ -340,6 +344,16 @@ def counts(pod: Object) -> bool:
 
 def ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def rank(pod: Object) -> tuple[int, int, int]:
+    """What a ReplicaSet that must delete looks at before the cost: lower goes first."""
+    phase = {"Pending": 0, "Unknown": 1, "Running": 2}[pod["status"]["phase"]]
+    return int("nodeName" in pod["spec"]), phase, int(ready(pod))
+
+
+def cost(pod: Object) -> int:
+    return int(pod["metadata"]["annotations"].get(COST_ANNOTATION, 0))
 
 
 def revision_of(pod: Object) -> str:
