@@ -352,6 +352,32 @@ def test_a_busy_worker_that_is_not_ready_keeps_the_empty_ones_alive_with_it() ->
     assert not [action for action in decided.actions if isinstance(action, Scale)]
 
 
+def test_an_edit_is_put_back_before_anybody_goes() -> None:
+    """The write that restores a Deployment is not read back first, so it must never lower the number of pods."""
+    asked = ask(voice_agent({"replicas": 1}))
+    observation = replace(serving(asked, 2), reports={"p0": IDLE, "p1": CLOSED})
+    chosen = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
+    observation.pods[1]["metadata"]["annotations"] = chosen
+    (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    assert (scale.replicas, scale.victims) == (1, ("p1",))
+    observation.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/other"
+    (action,) = plan(asked, observation, NOW).actions
+    assert isinstance(action, Apply)
+    assert action.resource["spec"]["replicas"] == 2
+
+
+def test_nobody_goes_while_another_pod_is_as_cheap() -> None:
+    """Of equals a ReplicaSet takes whichever it likes."""
+    asked = ask(voice_agent({"replicas": 1}))
+    observation = replace(serving(asked, 2), reports={"p0": BUSY, "p1": CLOSED})
+    cheap = {COST_ANNOTATION: str(EMPTY_COST)}
+    for each, marks in zip(observation.pods, (cheap, {CORDON_ANNOTATION: lease(NOW), **cheap}), strict=True):
+        each["metadata"]["annotations"] = marks
+    actions = plan(asked, observation, NOW).actions
+    assert not [action for action in actions if isinstance(action, Scale)]
+    assert marked(asked, observation, "p0")[COST_ANNOTATION] is None
+
+
 def test_going_back_opens_the_draining_workers_at_once() -> None:
     _, observation = rollout(BUSY, None, **{CORDON_ANNOTATION: "true"})
     back = ask(voice_agent({"greeting": "One"}), *observation.of_kind("Deployment"))
