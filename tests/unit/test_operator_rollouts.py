@@ -26,14 +26,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from voiceagent_operator.autoscaler import Autoscaler
 from voiceagent_operator.layering import effective
+from voiceagent_operator.metrics import Metrics
 from voiceagent_operator.observation import Object, Observation, leaving, owned_by
-from voiceagent_operator.plan import plan
+from voiceagent_operator.plan import judged, plan
 from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, RESTART_ANNOTATION
 from voiceagent_operator.revisions import asked_for, in_force
 from voiceagent_operator.settings import OperatorSettings
 from voiceagent_operator.status import Seen, report, stalled
+from voiceagent_operator.waiting_line import Key
 from voiceagent_operator.wanted import key_places, mounted_config_maps, wanted
 
 from .operator_promises import Step
@@ -43,6 +46,7 @@ STEPS = int(os.environ.get("VOICEAGENT_MODEL_STEPS", "2000"))
 SEED = int(os.environ.get("VOICEAGENT_MODEL_SEED", random.randrange(10**9)))
 ALL = 99
 ANY = st.integers(0, 20)
+KEY = Key("calls", "alice")
 
 
 class Rollouts(RuleBasedStateMachine):
@@ -61,6 +65,7 @@ class Rollouts(RuleBasedStateMachine):
         self.templates: dict[str, Any] = {}
         self.wishes: dict[str, Any] = {}
         """What each revision was made for."""
+        self.autoscaler = Autoscaler(Metrics())
 
     @initialize(
         replicas=st.integers(1, 4),
@@ -92,6 +97,17 @@ class Rollouts(RuleBasedStateMachine):
     def scales(self, number: int) -> None:
         self.agent["spec"]["replicas"] = number
 
+    @rule(least=st.sampled_from([None, 0, 1, 3]), window=st.sampled_from(["0s", "5m"]), room=st.integers(0, 6))
+    def changes_the_autoscaling(self, least: int | None, window: str, room: int) -> None:
+        self.agent["spec"] |= {"agentName": "alice", "autoscaling": None}
+        if least is not None:
+            self.agent["spec"]["autoscaling"] = {
+                "minReplicas": least,
+                "maxReplicas": 4,
+                "buffer": {"percent": 50, "sessions": room if least else 0},
+                "scaleDown": {"stabilizationWindow": window, "rate": {"replicas": 4, "period": "5s"}},
+            }
+
     @rule(switch=st.sampled_from(["suspend", "paused", "pausedScaleIn"]), on=st.booleans())
     def switches(self, switch: str, on: bool) -> None:
         self.agent["spec"][switch] = on
@@ -103,6 +119,10 @@ class Rollouts(RuleBasedStateMachine):
     @rule(number=st.integers(1, 2))
     def restarts(self, number: int) -> None:
         self.agent["metadata"]["annotations"][RESTART_ANNOTATION] = str(number)
+
+    @rule()
+    def another_operator_leads(self) -> None:
+        self.autoscaler.clear()
 
     @rule(image=st.integers(1, 2), text=st.sampled_from(["x", "y"]))
     def upgrades_the_operator(self, image: int, text: str) -> None:
@@ -244,6 +264,7 @@ class Rollouts(RuleBasedStateMachine):
         assert self.wishes.setdefault(current, wish) == wish, "two wishes share a revision"
         asked = replace(asked, stalled=stalled(raw, current, agent, now))
         seen = self.world.looked_up(observation, (*asked.surroundings, asked.config_map, asked.deployment))
+        asked, _ = self.autoscaler.decide(KEY, raw, asked, judged(seen, now), now)
         decided = plan(asked, seen, now)
         spec, limit = agent.spec, agent.spec.rollout.max_draining if agent.spec.rollout else None
         paused, only_grow = bool(spec.paused), bool(spec.paused_scale_in)
@@ -252,7 +273,7 @@ class Rollouts(RuleBasedStateMachine):
         if done and writes == ALL:
             facts = Seen(
                 agent, current, decided.workers, seen, tuple(own), decided.decision.held, decided.blocked,
-                key_places(asked.deployment),
+                key_places(asked.deployment), asked.recommendation,
             )  # fmt: skip
             self.agent["status"] = copied(report(facts, raw, now))
         return not decided.actions
@@ -323,14 +344,25 @@ class Rollouts(RuleBasedStateMachine):
 
     def rest(self) -> None:
         """Wait until there is nothing to do any more, for anybody."""
-        for _ in range(80):
+        for _ in range(100):
             before = json.dumps(self.world.pods)
             if self.round() and before == json.dumps(self.world.pods):
-                return
+                wait = self.autoscaler.wait(KEY, self.world.now)
+                if wait == timedelta.max:
+                    return
+                self.world.pass_time(wait)
         raise AssertionError("the operator never comes to rest")
 
     def target(self) -> int:
-        return 0 if self.agent["spec"].get("suspend") else int(self.agent["spec"]["replicas"])
+        """Return how many workers there shall be, by what is true and not by what anybody knows."""
+        spec = self.agent["spec"]
+        if spec.get("suspend"):
+            return 0
+        if not (asked := spec.get("autoscaling")):
+            return int(spec["replicas"])
+        calls = sum(worker.calls for worker in self.world.workers.values())
+        room = max(asked["buffer"]["sessions"], -(-calls * asked["buffer"]["percent"] // 100))
+        return int(min(asked["maxReplicas"], max(asked["minReplicas"], -(-(calls + room) // CAPACITY))))
 
     def limit(self) -> int | None:
         limit: int | None = self.agent["spec"]["rollout"].get("maxDraining")
