@@ -173,7 +173,11 @@ async def test_scaling_in_takes_the_idle_worker_and_leaves_the_busy_ones(bench: 
     assert len(closed) == 1, "one of the busy workers takes no new calls"
     value = await cordon(bench, closed[0])
     assert value != "true", "scale-in closes under a lease"
-    assert (await bench.get("va", "shrinking"))["status"]["draining"] == 1
+
+    async def said() -> bool:
+        return bool((await bench.get("va", "shrinking"))["status"]["draining"] == 1)
+
+    await bench.until(said, "the status to say that one worker drains")
     await bench.plane.kubectl("scale", "va/shrinking", "--replicas=2")
     await until_cordon(bench, closed[0], False)
     await bench.until_deployed("shrinking", 2)

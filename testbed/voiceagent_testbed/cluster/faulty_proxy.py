@@ -29,12 +29,14 @@ WATCH = "WATCH"
 _HOP_HEADERS = frozenset({"host", "accept-encoding", "content-length", "transfer-encoding", "connection"})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
     """A request that came: a watch has the verb WATCH."""
 
     verb: str
     path: str
+    status: int = 0
+    """What the API server answered; 0 where it was not asked, or has not answered."""
 
 
 @dataclass
@@ -118,9 +120,10 @@ class FaultyProxy(Part):
             end.set_result(line if error else b"")
         return len(ended)
 
-    def count(self, verb: str = ".*", path: str = ".*", since: int = 0) -> int:
-        """Count the requests that came since there were so many."""
-        return sum(bool(re.fullmatch(verb, s.verb) and re.search(path, s.path)) for s in self.seen[since:])
+    def count(self, verb: str = ".*", path: str = ".*", since: int = 0, *, done: bool = False) -> int:
+        """Count the requests that came since there were so many; `done` counts those that the API server obeyed."""
+        matching = [s for s in self.seen[since:] if re.fullmatch(verb, s.verb) and re.search(path, s.path)]
+        return sum(1 for s in matching if not done or 200 <= s.status < 300)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         verb = WATCH if request.query.get("watch") in ("true", "1") else request.method
@@ -141,6 +144,7 @@ class FaultyProxy(Part):
         url = self._plane.url + request.path_qs
         try:
             async with self._session.request(request.method, url, headers=headers, data=body or None) as upstream:
+                seen.status = upstream.status
                 if seen.verb == WATCH and upstream.status == 200:
                     return await self._stream(request, upstream, seen)
                 kept = {key: v for key, v in upstream.headers.items() if key in ("Content-Type", "Retry-After")}
