@@ -288,6 +288,38 @@ async def _number_of_pods_is(testbed: Testbed, number: int) -> bool:
     return len(await pods(testbed)) == number
 
 
+async def test_each_call_finds_room_as_calls_come_and_workers_go_when_they_are_empty(testbed: Testbed, talking) -> None:
+    scaling = {
+        "maxReplicas": 3,
+        "buffer": {"sessions": 1},
+        "scaleDown": {"stabilizationWindow": "5s", "rate": {"replicas": 3, "period": "5s"}},
+    }
+    await testbed.installation.apply(
+        voice_agent(SPEC | {"worker": SPEC["worker"] | {"maxSessions": 1}, "autoscaling": scaling})
+    )
+    await revision(testbed)
+    lines = []
+    for room in 2, 3, 3:
+        await until(lambda: _has_room(testbed), "a free place, as was promised")
+        lines.append(await talking(1))  # a call that is refused is not begun again: it would be missed here
+        await until(lambda room=room: _number_of_serving_is(testbed, room), f"{room} workers")
+    first, *others = lines
+    await first.hang_up()
+    await asyncio.gather(*(line.hang_up() for line in others))
+    await until(lambda: _number_of_pods_is(testbed, 1), "one worker to be left", timeout=180)
+    events = await testbed.cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={AGENT}")
+    assert "ScaledUp" in events
+    assert "ScaledDown" in events
+
+
+async def _has_room(testbed: Testbed) -> bool:
+    return (await testbed.installation.agent(AGENT))["status"]["capacity"] > await calls(testbed)
+
+
+async def _number_of_serving_is(testbed: Testbed, number: int) -> bool:
+    return bool((await testbed.installation.agent(AGENT))["status"]["capacity"] == number)
+
+
 async def test_a_drained_node_waits_for_its_calls_and_not_longer(testbed: Testbed, talking) -> None:
     talk = await talking(1)
     (busy,) = await busy_pods(testbed)
