@@ -55,8 +55,9 @@ def temporary() -> Iterator[Path]:
 
 
 async def _greeted(line: Line) -> None:
-    await line.hears_the_agent(timeout=60)
-    await line.stop_listening()
+    """Hang up at the greeting: a small machine is busy enough with those that still wait for theirs."""
+    await line.hears_the_agent(timeout=120)
+    await line.hang_up()
 
 
 @pytest.mark.timeout(400)
@@ -89,9 +90,12 @@ async def test_after_many_calls_a_worker_has_what_it_had_and_takes_a_full_burst(
         await calls(range(SETTLED_AFTER, CALLS))
         await at_rest()
         lines = await asyncio.gather(*(dial(f"at-once-{number}") for number in range(AT_ONCE)))
+
+        async def all_are_taken() -> bool:
+            return bool((await worker.status())["sessions"] == AT_ONCE)
+
+        await worker.until(all_are_taken, "all calls of the burst to have a place")
         await asyncio.gather(*(_greeted(line) for line in lines))
-        assert (await worker.status())["sessions"] == AT_ONCE
-        await asyncio.gather(*(line.hang_up() for line in lines))
         after = await at_rest()
 
         assert (after.processes, after.files) == (before.processes, before.files)
