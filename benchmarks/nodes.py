@@ -11,11 +11,10 @@ from typing import Any, Protocol, Self
 import aiohttp
 from aiohttp import web
 
-PORT = 8081
-CORDON = "voiceagent.dev/cordoned"
+from voiceagent_testbed.cluster.operator_bench import CORDON, WORKER_PORT, Object, status_of_running
+
 PODS = "/api/v1/pods?labelSelector=voiceagent.dev%2Fagent&watch=true"
 AT_ONCE = 16
-Object = dict[str, Any]
 
 
 class APIServer(Protocol):
@@ -45,7 +44,7 @@ class Nodes:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "0.0.0.0", PORT).start()
+        await web.TCPSite(self._runner, "0.0.0.0", WORKER_PORT).start()
         starters = [asyncio.create_task(self._start()) for _ in range(AT_ONCE)]
         self._tasks = [asyncio.create_task(self._watch()), *starters]
         return self
@@ -82,17 +81,11 @@ class Nodes:
         while True:
             meta = (await self._starting.get())["metadata"]
             address = self._addresses.get(meta["uid"])
-            container = {"name": "worker", "image": "w", "imageID": "", "ready": True, "restartCount": 0}
-            running = {"started": True, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
-            status = {
-                "phase": "Running",
-                "podIP": address,
-                "podIPs": [{"ip": address}],
-                "conditions": [{"type": "Ready", "status": "True"}],
-                "containerStatuses": [container | running],
-            }
+            if address is None:  # the pod has gone
+                continue
+            status = status_of_running(address)
             path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
-            with suppress(RuntimeError):  # the pod has gone
+            with suppress(RuntimeError):  # just now
                 await self._client.ask("PATCH", path, {"status": status}, "application/merge-patch+json")
 
     async def _status(self, request: web.Request) -> web.Response:

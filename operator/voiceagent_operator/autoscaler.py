@@ -19,7 +19,7 @@ from .notices import Notice
 from .observation import Object, container_status
 from .pods import Worker
 from .policy import policy
-from .resources.environment import MAX_SESSIONS
+from .resources.environment import max_sessions
 from .waiting_line import Key
 from .wanted import Wanted
 
@@ -58,10 +58,11 @@ class Autoscaler:
         if spec.autoscaling is None or not spec.autoscaling.builtin or spec.suspend:
             self.forget(key)
             return asked, []
-        capacity = (spec.worker and spec.worker.max_sessions) or MAX_SESSIONS
         before = self._last.get(key)
         history = before.history if before else History.begin(now, _number_so_far(raw, asked))
-        result = recommend(policy(spec.autoscaling, capacity), tuple(map(worker_load, workers)), history, now)
+        result = recommend(
+            policy(spec.autoscaling, max_sessions(spec.worker)), tuple(map(worker_load, workers)), history, now
+        )
         self._last[key] = result
         changed = result.replicas - history.targets.last
         if changed:

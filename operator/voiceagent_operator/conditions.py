@@ -9,6 +9,7 @@ from typing import Any
 from .api.v1alpha1 import VoiceAgent
 from .autoscaling import Recommendation
 from .diagnosis import Diagnosis, Reason
+from .observation import timestamp
 from .pods import Worker
 
 READY = "Ready"
@@ -43,11 +44,6 @@ def conditions(
             }
         )
     return result
-
-
-def timestamp(now: datetime) -> str:
-    """Return a time as Kubernetes writes it."""
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def readiness(

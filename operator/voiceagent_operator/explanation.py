@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from .diagnosis import Reason
 from .load import Load
+from .observation import timestamp
 from .policy import Floor, Policy, Rate
 
 
@@ -28,9 +29,9 @@ class Facts:
 def explained(reason: Reason, facts: Facts, changes: datetime | None) -> str:
     """Return the sentences."""
     if reason in _LIMITS:
-        then = f" Next change: {moment(changes)}." if changes else ""
+        then = f" Next change: {timestamp(changes)}." if changes else ""
         return f"{_need(facts)}; {_LIMITS[reason](facts)}.{then}"
-    then = f" Next time of a schedule: {moment(facts.floor.changes)}." if facts.floor.changes else ""
+    then = f" Next time of a schedule: {timestamp(facts.floor.changes)}." if facts.floor.changes else ""
     if reason in _WHOLE:
         return f"{_WHOLE[reason](facts)}{then}"
     bound = f"; {_BOUNDS[reason](facts)}" if reason in _BOUNDS else ""
@@ -51,7 +52,7 @@ def _at_maximum(facts: Facts) -> str:
 
 
 def _scheduled(facts: Facts) -> str:
-    begins = f"beginning at {moment(facts.floor.begins)}" if facts.floor.begins else ""
+    begins = f"beginning at {timestamp(facts.floor.begins)}" if facts.floor.begins else ""
     early = f"workers start {spoken(facts.lead)} before"
     return f"the schedule {facts.floor.schedule} asks for {facts.floor.replicas}, {begins}, and {early}"
 
@@ -98,11 +99,6 @@ def _rate(rate: Rate | None) -> str:
 def counted(number: int) -> str:
     """Return a number of workers in words."""
     return "1 worker" if number == 1 else f"{number} workers"
-
-
-def moment(time: datetime) -> str:
-    """Return a time as Kubernetes writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def spoken(length: timedelta) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 Object = dict[str, Any]
@@ -84,6 +85,11 @@ def owned_by(thing: Object, uid: str) -> bool:
     """Whether the VoiceAgent with this uid controls the object."""
     owners = thing["metadata"].get("ownerReferences", [])
     return any(owner.get("controller") and owner["uid"] == uid for owner in owners)
+
+
+def timestamp(time: datetime) -> str:
+    """Return a time (UTC) as Kubernetes writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def leaving(thing: Object) -> bool:

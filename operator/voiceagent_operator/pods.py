@@ -8,7 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .observation import Object, WorkerReport, annotation, container_status, ended, label, leaving, pod_ready, running
+from .observation import (
+    Object,
+    WorkerReport,
+    annotation,
+    container_status,
+    ended,
+    label,
+    leaving,
+    pod_ready,
+    running,
+    timestamp,
+)
 from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
 
 COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
@@ -144,7 +155,7 @@ def deployment_of(pod: Object) -> str:
 
 def lease(now: datetime) -> str:
     """Return the value of a cordon that ends by itself unless it is renewed."""
-    return (now + LEASE).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp(now + LEASE)
 
 
 def lease_holds(value: str | None, now: datetime) -> bool:

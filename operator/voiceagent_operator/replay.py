@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from .api.fields import DURATION_PATTERN, duration
 from .api.v1alpha1 import VoiceAgentSpec
 from .arrivals import ArrivalsError, made_up, recorded
 from .explanation import counted, spoken
+from .observation import timestamp
 from .policy import Policy, policy
-from .resources.environment import MAX_SESSIONS
+from .resources.environment import max_sessions
 from .sentences import first_problem
 from .simulation import Call, Outcome, Row, rows, simulate
 
@@ -103,7 +104,7 @@ def _policy(path: Path, name: str | None) -> Policy:
         raise ReplayError(f"The VoiceAgent in {path} is not valid: {first_problem(error)}.") from None
     if spec.autoscaling is None:
         raise ReplayError(f"The VoiceAgent in {path} has no spec.autoscaling; give it at least maxReplicas.")
-    return policy(spec.autoscaling, (spec.worker and spec.worker.max_sessions) or MAX_SESSIONS)
+    return policy(spec.autoscaling, max_sessions(spec.worker))
 
 
 def _calls(options: argparse.Namespace) -> list[Call]:
@@ -158,16 +159,13 @@ def _line(row: Row, widest: int, capacity: int) -> str:
 
 
 def _numbers(outcome: Outcome, asked: Policy) -> dict[str, Any]:
-    def plain(at: datetime) -> str:
-        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
     return {
         "calls": outcome.calls,
         "refused": outcome.refused,
         "workerHours": round(outcome.worker_time / timedelta(hours=1), 3),
         "capacity": asked.capacity,
         "moments": [
-            {"at": plain(each.at), "calls": each.calls, "workers": each.workers, "serving": each.serving}
+            {"at": timestamp(each.at), "calls": each.calls, "workers": each.workers, "serving": each.serving}
             | {"free": each.free, "refused": each.refused, "reason": str(each.reason)}
             for each in outcome.moments
         ],

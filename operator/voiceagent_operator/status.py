@@ -24,10 +24,9 @@ from .conditions import (
     progress,
     readiness,
     scale,
-    timestamp,
 )
 from .diagnosis import Diagnosis, Reason, diagnose
-from .observation import Object, Observation, ended, name_of
+from .observation import Object, Observation, ended, name_of, timestamp
 from .pods import Worker
 from .resources.metadata import selector_text
 from .scaling import foreign_writer

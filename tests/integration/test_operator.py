@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.cluster.operator_bench import IMAGE, OperatorBench
 
 REPOSITORY = Path(__file__).parents[2]
@@ -21,13 +20,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OperatorBench]:
-    directory = tmp_path_factory.mktemp("operator")
     under = {"livekit": {"url": "ws://livekit.example.com"}, "turn": {"endpointing": {"maxDelay": "2s"}}}
-    async with ControlPlane(directory=directory / "plane") as plane:
-        bench = OperatorBench(plane, directory, under)
-        await bench.install(CRD)
+    async with OperatorBench.running(tmp_path_factory.mktemp("operator"), CRD, under) as bench:
         yield bench
-        await bench.close()
 
 
 async def test_an_absent_spec_becomes_a_deployment_and_its_ready_pod_makes_it_ready(bench: OperatorBench) -> None:

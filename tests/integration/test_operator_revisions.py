@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.cluster.operator_bench import CORDON, OperatorBench, PlayedWorker
 
 CRD = Path(__file__).parents[2] / "crds" / "voiceagent.dev_voiceagents.yaml"
@@ -21,12 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OperatorBench]:
-    directory = tmp_path_factory.mktemp("revisions")
-    async with ControlPlane(directory=directory / "plane") as plane:
-        bench = OperatorBench(plane, directory)
-        await bench.install(CRD)
+    async with OperatorBench.running(tmp_path_factory.mktemp("revisions"), CRD) as bench:
         yield bench
-        await bench.close()
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")

@@ -42,7 +42,7 @@ def environment(agent: VoiceAgent) -> list[dict[str, str]]:
         "VOICEAGENT_PODINFO_DIR": PODINFO_DIR,
         "VOICEAGENT_LOG_FORMAT": "json",
         "VOICEAGENT_PORT": str(PORT),
-        "VOICEAGENT_MAX_SESSIONS": str(worker.max_sessions or MAX_SESSIONS),
+        "VOICEAGENT_MAX_SESSIONS": str(max_sessions(worker)),
         "VOICEAGENT_DRAIN_TIMEOUT": worker.drain_timeout or DRAIN_TIMEOUT,
         "WORKER_NUM_IDLE_PROCESSES": str(idle_processes(worker)),
     }
@@ -52,6 +52,11 @@ def environment(agent: VoiceAgent) -> list[dict[str, str]]:
         values["VOICEAGENT_CALL_MEMORY_LIMIT"] = worker.call_memory_limit
     values |= _telemetry(agent)
     return [{"name": name, "value": value} for name, value in sorted(values.items())]
+
+
+def max_sessions(worker: Worker | None) -> int:
+    """Return how many calls a worker takes."""
+    return (worker and worker.max_sessions) or MAX_SESSIONS
 
 
 def idle_processes(worker: Worker) -> int:

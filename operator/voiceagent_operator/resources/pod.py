@@ -14,13 +14,13 @@ from .config_map import FILE, config_map_name
 from .environment import (
     CONFIG_DIR,
     DRAIN_TIMEOUT,
-    MAX_SESSIONS,
     PODINFO_DIR,
     PORT,
     SECRETS_DIR,
     TEXTS_DIR,
     environment,
     idle_processes,
+    max_sessions,
     secret_files,
     text_files,
 )
@@ -135,7 +135,7 @@ def _resources(worker: Worker) -> dict[str, dict[str, str]]:
     """Return what the user set; CPU or memory left alone gets what the calls need by measurement."""
     own = worker.resources or Resources()
     requests, limits = own.requests or ResourceList(), own.limits or ResourceList()
-    calls, idle = worker.max_sessions or MAX_SESSIONS, idle_processes(worker)
+    calls, idle = max_sessions(worker), idle_processes(worker)
     memory = 500 + 66 * calls + 9 * idle
     defaults = {"cpu": (f"{100 + 120 * calls}m", None), "memory": (f"{memory}Mi", f"{2 * memory}Mi")}
     result: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}

@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import yaml
@@ -59,8 +60,31 @@ class PlayedWorker:
     runner: web.AppRunner | None = field(default=None, repr=False)
 
 
+def status_of_running(address: str, *, ready: bool = True) -> Object:
+    """Return what a kubelet says of a worker's pod that runs."""
+    container = {"name": "worker", "image": IMAGE, "imageID": "", "ready": ready, "restartCount": 0}
+    running = {"started": True, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
+    return {
+        "phase": "Running",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "conditions": [{"type": "Ready", "status": str(ready)}],
+        "containerStatuses": [container | running],
+    }
+
+
 class OperatorBench:
     """A control plane with the operator on it, and short words for what tests do."""
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, directory: Path, crd: Path, defaults: Object | None = None) -> AsyncIterator[Self]:
+        """Bring up a control plane of its own with the operator on it."""
+        async with ControlPlane(directory=directory / "plane") as plane:
+            bench = cls(plane, directory, defaults)
+            await bench.install(crd)
+            yield bench
+            await bench.close()
 
     def __init__(self, plane: ControlPlane, directory: Path, defaults: Object | None = None) -> None:
         """Describe the operator; `defaults` is its defaults file."""
@@ -192,13 +216,8 @@ class OperatorBench:
             self.workers[name] = worker
             await self._serve(worker)
         worker = self.workers[name]
-        running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-        container = {"name": "worker", "image": IMAGE, "imageID": "", "ready": ready, "restartCount": 0}
-        status: Object = {"phase": "Running", "podIP": worker.address, "podIPs": [{"ip": worker.address}]}
-        status["conditions"] = [{"type": "Ready", "status": str(ready)}]
-        status["containerStatuses"] = [{**container, "started": True, "state": running}]
         worker.ready = ready
-        await self.kubelet(pod, status)
+        await self.kubelet(pod, status_of_running(worker.address, ready=ready))
         return worker
 
     async def _serve(self, worker: PlayedWorker) -> None:
