@@ -38,7 +38,7 @@ test-unit: setup  ## Seconds; needs nothing but Python
 	@$(PYTEST) -q tests/unit
 
 test-model: setup  ## A hundred thousand random steps of rollouts, drains and failures (a quarter of an hour)
-	@VOICEAGENT_MODEL_STEPS=100000 $(PYTEST) -q tests/unit/test_operator_rollouts.py
+	@VOICEAGENT_MODEL_STEPS=100000 VOICEAGENT_MODEL_SEED=$${VOICEAGENT_MODEL_SEED:-$$RANDOM$$RANDOM} $(PYTEST) -q tests/unit/test_operator_rollouts.py
 
 test-contract: setup  ## Both sides of each seam agree
 	@$(PYTEST) -q tests/contract

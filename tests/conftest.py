@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A busy machine is no defect: what an example takes says nothing about the code.
-settings.register_profile("any machine", deadline=None)
+# A busy machine is no defect: what an example takes says nothing about the code. The same examples are taken each
+# time, so that a failure comes from the change that is tested; `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("any machine", deadline=None, derandomize=True, database=None)
+settings.register_profile("search", deadline=None)
 settings.load_profile("any machine")
 
 LEVELS = ("unit", "contract", "chart", "integration", "e2e")

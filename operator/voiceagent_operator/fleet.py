@@ -79,7 +79,7 @@ def _decide_current(wish: Wish, group: Group, decision: Decision) -> None:
     spare = staying[len(kept) :] + [w for w in group.workers if w.node_leaves]
     decision.keep += kept
     decision.spare += spare
-    wanted = max(wish.target, len(kept), group.replicas if wish.only_grow else 0)
+    wanted = max(wish.target, len(kept), group.replicas - len(spare) if wish.only_grow else 0)
     _count(group, spare, wanted, decision)
 
 

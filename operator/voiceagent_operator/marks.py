@@ -33,10 +33,7 @@ def marks(workers: tuple[Worker, ...], decision: Decision, now: datetime) -> lis
         if not worker.active:
             continue
         mark = _shield(worker)
-        # A lease in its last minute is left to run out: a worker that has not read the new one yet would still say
-        # that it is closed, and open a moment later.
-        runs_out = worker.cordoned and not worker.locked
-        if worker.name in closed and worker.cordon != closed[worker.name] and not runs_out:
+        if worker.name in closed and worker.cordon != closed[worker.name]:
             mark.annotations[CORDON_ANNOTATION] = closed[worker.name]
         if worker.name in closed and worker.empty and not worker.chosen:
             mark.annotations[COST_ANNOTATION] = str(EMPTY_COST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 Object = dict[str, Any]
@@ -27,6 +27,8 @@ class WorkerReport:
     sessions: int
     capacity: int
     problem: WorkerProblem | None = None
+    cordoned_until: datetime | None = None
+    """When the cordon ends that it has read; that on the pod may be another by now."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,15 @@ def owned_by(thing: Object, uid: str) -> bool:
 def timestamp(time: datetime) -> str:
     """Return a time (UTC) as Kubernetes writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def instant(text: str) -> datetime | None:
+    """Return the time in a text in RFC 3339; None where it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def leaving(thing: Object) -> bool:

@@ -6,7 +6,7 @@ Unknown is busy: a worker that cannot be read may hold a call, whatever else is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from .observation import (
     Object,
@@ -14,6 +14,7 @@ from .observation import (
     annotation,
     container_status,
     ended,
+    instant,
     label,
     leaving,
     pod_ready,
@@ -85,17 +86,16 @@ class Worker:
     @property
     def cordoned(self) -> bool:
         """Whether the cordon is in force."""
-        return self.cordon not in (None, "", "false") and self._cordon_left > timedelta(0)
+        until = instant(self.cordon or "")
+        return self.cordon not in (None, "", "false") and (until is None or until > self.now)
 
     @property
     def locked(self) -> bool:
         """Whether the cordon will still be in force when what is decided now has happened."""
-        return self.cordoned and self._cordon_left > LEASE_MARGIN
+        return self.cordoned and self._lasts(instant(self.cordon or ""))
 
-    @property
-    def _cordon_left(self) -> timedelta:
-        until = _time(self.cordon or "")
-        return until - self.now if until else timedelta.max
+    def _lasts(self, until: datetime | None) -> bool:
+        return until is None or until - self.now > LEASE_MARGIN
 
     @property
     def serving(self) -> bool:
@@ -106,7 +106,8 @@ class Worker:
     @property
     def empty(self) -> bool:
         """Whether it holds no call and cannot get one: cordoned, and the worker itself says so where there is one."""
-        closed = self.report.cordoned if self.report else True
+        # It may go by an older cordon than the one on its pod, and open when that ends.
+        closed = self.report is None or (self.report.cordoned and self._lasts(self.report.cordoned_until))
         return self.locked and closed and self.calls == 0
 
     @property
@@ -160,13 +161,5 @@ def lease(now: datetime) -> str:
 
 def lease_holds(value: str | None, now: datetime) -> bool:
     """Whether a cordon is a lease that need not be renewed yet."""
-    until = _time(value or "")
+    until = instant(value or "")
     return until is not None and until - now > LEASE / 2
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import aiohttp
 
 from .diagnosis import worker_problem
-from .observation import Object, WorkerReport, name_of, running
+from .observation import Object, WorkerReport, instant, name_of, running
 from .resources.environment import PORT
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
@@ -81,5 +81,9 @@ def report_in(body: bytes) -> WorkerReport | None:
         return None
     if not all(type(said.get(name)) is bool for name in states):
         return None
+    end = said.get("cordonedUntil")
+    until = None if end is None else instant(str(end))
+    if until is None and end is not None:
+        return None
     known = {name: said[name] for name in (*counts, *states)}
-    return WorkerReport(**known, problem=worker_problem(said.get("problem")))
+    return WorkerReport(**known, problem=worker_problem(said.get("problem")), cordoned_until=until)

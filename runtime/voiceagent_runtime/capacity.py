@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .podinfo import Cordon
+
 # The share of its CPU time and memory that a worker fills with calls; the rest is for the calls that it has.
 USABLE = 0.9
 # Each call begins with a second or two of work, and a full burst with ten, one after another. A worker is out of CPU
@@ -67,7 +69,7 @@ class Admission:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.cordoned = False
+        self.cordon = Cordon()
         self.draining = False
         self.broken = False
         self.strain = Strain()
@@ -83,7 +85,7 @@ class Admission:
 
     def load(self, running: Iterable[str]) -> float:
         """Return the load for LiveKit; that of a worker which takes no calls is 1."""
-        if self.cordoned or self.draining or self.broken:
+        if self.cordon.holds or self.draining or self.broken:
             return 1.0
         return self.loads(running).fullest
 
@@ -92,7 +94,7 @@ class Admission:
         load = self.loads(running)
         reasons = {
             "draining": self.draining,
-            "cordoned": self.cordoned,
+            "cordoned": self.cordon.holds,
             "broken": self.broken,
             "full": load.calls >= 1,
             "memory": load.memory >= 1,

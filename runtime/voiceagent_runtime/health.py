@@ -7,6 +7,7 @@ from typing import Any
 
 from .capacity import Load
 from .errors import Problem, Reason
+from .podinfo import Cordon
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Snapshot:
     warm: bool
     prewarm_problem: Problem | None
     inference_dead: bool
-    cordoned: bool
+    cordon: Cordon
     draining: bool
     sessions: int
     capacity: int
@@ -54,7 +55,8 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "agentName": snapshot.agent_name,
         "registered": snapshot.registered,
         "ready": found is None,
-        "cordoned": snapshot.cordoned,
+        "cordoned": snapshot.cordon.holds,
+        "cordonedUntil": snapshot.cordon.until.isoformat() if snapshot.cordon.until else None,
         "draining": snapshot.draining,
         "sessions": snapshot.sessions,
         "capacity": snapshot.capacity,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 CORDONED = "voiceagent.dev/cordoned"
 
@@ -30,20 +31,28 @@ def parse(text: str) -> dict[str, str]:
     return found
 
 
-def holds(value: str, now: datetime) -> bool:
-    """Whether a cordon with this value holds (pure): a time in RFC 3339 until then, `false` or nothing never, any other
-    value always."""
+class Cordon(NamedTuple):
+    """Whether a cordon is in force, and when it ends if it is a lease."""
+
+    holds: bool = False
+    until: datetime | None = None
+
+
+def cordon(value: str, now: datetime) -> Cordon:
+    """Return what a cordon with this value means (pure): a time in RFC 3339 holds until then, `false` or nothing never,
+    any other value always."""
     try:
         end = datetime.fromisoformat(value)
     except ValueError:
-        return value.lower() not in ("", "false")
-    return now < (end if end.tzinfo else end.replace(tzinfo=UTC))
+        return Cordon(value.lower() not in ("", "false"))
+    end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    return Cordon(now < end, end)
 
 
-def is_cordoned(directory: Path) -> bool | None:
-    """Return whether the pod is cordoned, or None where that cannot be read."""
+def read_cordon(directory: Path) -> Cordon | None:
+    """Return the pod's cordon, or None where that cannot be read."""
     try:
         text = (directory / "annotations").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    return holds(parse(text).get(CORDONED, ""), datetime.now(UTC))
+    return cordon(parse(text).get(CORDONED, ""), datetime.now(UTC))

@@ -174,10 +174,10 @@ async def _drain(worker: Worker, hurry: asyncio.Event, timeout: float) -> None:
 
 async def _follow_cordon(worker: Worker, directory: Path) -> None:
     while True:
-        cordoned = podinfo.is_cordoned(directory)
-        if cordoned is not None and cordoned != worker.admission.cordoned:
-            worker.admission.cordoned = cordoned
-            log.info("cordoned: no new calls" if cordoned else "uncordoned: new calls are welcome")
+        if cordon := podinfo.read_cordon(directory):
+            if cordon.holds != worker.admission.cordon.holds:
+                log.info("cordoned: no new calls" if cordon.holds else "uncordoned: new calls are welcome")
+            worker.admission.cordon = cordon
         await asyncio.sleep(CORDON_INTERVAL)
 
 

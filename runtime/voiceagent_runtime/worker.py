@@ -124,7 +124,7 @@ class Worker(AgentServer):
             warm=self._warm,
             prewarm_problem=self._prewarm_problem,
             inference_dead=self._was_registered and inference is not None and not inference.is_alive(),
-            cordoned=self.admission.cordoned,
+            cordon=self.admission.cordon,
             draining=self.admission.draining,
             sessions=self.admission.sessions(running),
             capacity=self.admission.capacity,

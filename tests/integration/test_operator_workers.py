@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -61,7 +62,8 @@ SAID = {"ready": False, "cordoned": True, "draining": False, "sessions": 2, "cap
 
 
 async def _problem(_: web.Request) -> web.StreamResponse:
-    return web.json_response({**SAID, "problem": {"reason": "LiveKitUnreachable", "message": "No\nanswer."}})
+    problem = {"reason": "LiveKitUnreachable", "message": "No\nanswer."}
+    return web.json_response({**SAID, "problem": problem, "cordonedUntil": "2026-11-25T10:00:00+00:00"})
 
 
 async def _without_count(_: web.Request) -> web.StreamResponse:
@@ -70,6 +72,10 @@ async def _without_count(_: web.Request) -> web.StreamResponse:
 
 async def _count_of_another_type(_: web.Request) -> web.StreamResponse:
     return web.json_response({**SAID, "sessions": False})
+
+
+async def _end_that_is_no_time(_: web.Request) -> web.StreamResponse:
+    return web.json_response({**SAID, "cordonedUntil": "soon"})
 
 
 async def _redirect(_: web.Request) -> web.StreamResponse:
@@ -96,7 +102,8 @@ async def _silent(_: web.Request) -> web.StreamResponse:
 async def test_a_workers_report_is_read(worker: Worker) -> None:
     worker.answer = _problem
     problem = WorkerProblem("LiveKitUnreachable", "No answer.")
-    assert await ask(worker, pod()) == {"p": WorkerReport(False, True, False, 2, 8, problem)}
+    until = datetime(2026, 11, 25, 10, tzinfo=UTC)
+    assert await ask(worker, pod()) == {"p": WorkerReport(False, True, False, 2, 8, problem, until)}
 
 
 async def test_many_silent_workers_cost_no_more_time_than_the_budget(worker: Worker) -> None:
@@ -112,7 +119,8 @@ async def test_many_silent_workers_cost_no_more_time_than_the_budget(worker: Wor
 
 
 @pytest.mark.parametrize(
-    "answer", [_redirect, _huge, _nonsense, _list, _silent, _without_count, _count_of_another_type]
+    "answer",
+    [_redirect, _huge, _nonsense, _list, _silent, _without_count, _count_of_another_type, _end_that_is_no_time],
 )
 async def test_any_other_answer_is_unknown_within_seconds(worker: Worker, answer: Answer) -> None:
     worker.answer = answer

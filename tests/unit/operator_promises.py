@@ -220,9 +220,9 @@ def no_place_is_given_up(step: Step) -> None:
         name, had = deployment["metadata"]["name"], deployment["spec"]["replicas"]
         mine = [each for each in step.active if each.revision == name]
         if name != step.current:
-            before += had - sum(1 for each in mine if each.cordon is not None)
+            before += max(0, had - sum(1 for each in mine if each.cordon is not None))
             stay = [each for each in mine if each.cordon_after is not None and each.name not in chosen]
-            after += written.get(name, had) - len(stay)
+            after += max(0, written.get(name, had) - len(stay))
     assert step.paused or after >= min(step.target, before), "an earlier revision is not made good"
 
 

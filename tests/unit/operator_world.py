@@ -52,6 +52,11 @@ class Worker:
             return False
         return self.cordon == "true" or datetime.fromisoformat(str(self.cordon)) > now
 
+    def report(self, now: datetime, draining: bool) -> WorkerReport:
+        """What it says of itself."""
+        until = None if self.cordon in (None, "", "false", "true") else datetime.fromisoformat(self.cordon)
+        return WorkerReport(self.ready, self.closed(now), draining, self.calls, CAPACITY, cordoned_until=until)
+
 
 class World:
     """All objects, and what moves them."""
@@ -93,7 +98,7 @@ class World:
             self.cached = copied((self.objects, self.pods))
         objects, pods = self.cached
         reports = {
-            name: WorkerReport(worker.ready, worker.closed(self.now), leaving(self.pods[name]), worker.calls, CAPACITY)
+            name: worker.report(self.now, leaving(self.pods[name]))
             for name, worker in self.workers.items()
             if name in pods and worker.up and worker.readable
         }

@@ -325,19 +325,13 @@ def test_a_lease_must_outlast_the_end_of_the_pod_by_a_minute(seconds: int, enoug
     assert bool(confirmed(sure, deployment, [chosen], NOW)) is enough
 
 
-@pytest.mark.parametrize("closed_for", ["a while", "good"])
-def test_a_lease_in_its_last_minute_is_left_to_run_out(closed_for: str) -> None:
-    """Renewed then, it could be in force on the pod while the worker still goes by the old one: its word that it is
-    closed would end with a call that it takes a second later."""
-    if closed_for == "good":
-        asked, observation = rollout(CLOSED, IDLE, **{CORDON_ANNOTATION: "later"})
-    else:
-        asked = ask(voice_agent({"replicas": 0}))
-        observation = replace(serving(asked), reports={"p0": CLOSED})
-    worker = observation.pods[0]["metadata"]
-    for seconds, renewed in ((30, False), (-1, True), (90, True)):
-        worker["annotations"][CORDON_ANNOTATION] = (NOW + timedelta(seconds=seconds)).isoformat()
-        assert (CORDON_ANNOTATION in marked(asked, observation, worker["name"])) is renewed, seconds
+@pytest.mark.parametrize(("seconds", "enough"), [(60, False), (61, True), (None, True)])
+def test_a_worker_that_goes_by_an_older_cordon_must_be_closed_for_as_long(seconds: int | None, enough: bool) -> None:
+    """Its word that it is closed would end with that one, and a call that it takes a second later."""
+    until = None if seconds is None else NOW + timedelta(seconds=seconds)
+    chosen = {CORDON_ANNOTATION: "true", COST_ANNOTATION: str(EMPTY_COST)}
+    asked, observation = rollout(replace(CLOSED, cordoned_until=until), IDLE, **chosen)
+    assert any(isinstance(action, Scale) for action in plan(asked, observation, NOW).actions) is enough
 
 
 def test_a_busy_worker_that_is_not_ready_keeps_the_empty_ones_alive_with_it() -> None:
@@ -483,6 +477,18 @@ def test_a_worker_on_a_node_that_is_emptied_is_closed_and_replaced_first() -> No
     assert marked(asked, observation, "p0")[CORDON_ANNOTATION] == lease(NOW)
     (scale,) = [action for action in actions if isinstance(action, Scale)]
     assert (scale.replicas, scale.victims) == (2, ())
+
+
+def test_with_scale_in_paused_a_worker_on_such_a_node_is_replaced_once() -> None:
+    """The number that only grows is that of the workers that stay; or each step would ask for one more."""
+    asked = ask(voice_agent({"pausedScaleIn": True}))
+    observation = replace(serving(asked, 1, BUSY), leaving_nodes=frozenset({"n1"}))
+    (scale,) = [action for action in plan(asked, observation, NOW).actions if isinstance(action, Scale)]
+    assert scale.replicas == 2
+    replaced = made(asked, 2)
+    pods = (*observation.pods, pod(replaced, "p1", ready=False, node="n2"))
+    observation = replace(observation, objects=around(asked, replaced), pods=pods)
+    assert not [action for action in plan(asked, observation, NOW).actions if isinstance(action, Scale)]
 
 
 def test_an_empty_worker_on_a_node_that_is_emptied_does_not_keep_its_replacement_away() -> None:

@@ -2,14 +2,14 @@
 
 `operator_world` is what the world does, `operator_promises` what each step of the operator promises. Here is what
 people and machines do, what holds at every moment, and what there is in the end. The operator may observe long before
-it acts, and may stop after any write. `VOICEAGENT_MODEL_SEED` repeats a run, `VOICEAGENT_MODEL_STEPS` lengthens it.
+it acts, and may stop after any write. The same seeds are taken each time, so that a change is judged by itself;
+`make test-model` looks for what is new. `VOICEAGENT_MODEL_SEED` starts elsewhere, `VOICEAGENT_MODEL_STEPS` lengthens.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -43,7 +43,7 @@ from .operator_promises import Step
 from .operator_world import CAPACITY, NODES, World, copied, counts
 
 STEPS = int(os.environ.get("VOICEAGENT_MODEL_STEPS", "2000"))
-SEED = int(os.environ.get("VOICEAGENT_MODEL_SEED", random.randrange(10**9)))
+SEED = int(os.environ.get("VOICEAGENT_MODEL_SEED", "1"))
 ALL = 99
 ANY = st.integers(0, 20)
 KEY = Key("calls", "alice")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from voiceagent_runtime import cgroup
 from voiceagent_runtime.capacity import USABLE, Admission, Load, Strain, Usage
+from voiceagent_runtime.podinfo import Cordon
 from voiceagent_runtime.quantities import memory
 
 GIB = 2**30
@@ -43,12 +44,15 @@ def test_requests_are_accepted_up_to_the_capacity_and_never_beyond(capacity: int
         assert admission.sessions(running) == len(pending) + len(running) <= capacity
 
 
-@pytest.mark.parametrize("state", ["cordoned", "draining", "broken"])
-def test_a_worker_that_is_put_aside_refuses_calls_and_keeps_its_own(state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "value", "reason"),
+    [("cordon", Cordon(True), "cordoned"), ("draining", True, "draining"), ("broken", True, "broken")],
+)
+def test_a_worker_that_is_put_aside_refuses_calls_and_keeps_its_own(state: str, value: object, reason: str) -> None:
     admission = Admission(4)
     assert admission.admit("one", []) is None
-    setattr(admission, state, True)
-    assert admission.admit("two", []) == state
+    setattr(admission, state, value)
+    assert admission.admit("two", []) == reason
     assert (admission.load([]), admission.sessions([])) == (1.0, 1)
 
 

@@ -33,7 +33,7 @@ SERVING = health.Snapshot(
     warm=True,
     prewarm_problem=None,
     inference_dead=False,
-    cordoned=False,
+    cordon=podinfo.Cordon(),
     draining=False,
     sessions=0,
     capacity=2,
@@ -45,7 +45,7 @@ UNREACHABLE = Problem(Reason.LIVEKIT_UNREACHABLE, "Cannot reach LiveKit")
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"cordoned": True, "load": 1.0}, {"draining": True}, {"sessions": 2, "load": 1.0}],
+    [{}, {"cordon": podinfo.Cordon(True), "load": 1.0}, {"draining": True}, {"sessions": 2, "load": 1.0}],
     ids=["idle", "cordoned", "draining", "full"],
 )
 def test_a_registered_warm_worker_is_ready_however_busy(change: dict[str, Any]) -> None:
@@ -85,6 +85,7 @@ def test_the_status_is_the_operators_contract() -> None:
         "registered": False,
         "ready": False,
         "cordoned": False,
+        "cordonedUntil": None,
         "draining": False,
         "sessions": 0,
         "capacity": 2,
@@ -121,7 +122,8 @@ def test_the_cordon_is_read_from_the_pods_annotations(
 ) -> None:
     if content is not None:
         (tmp_path / "annotations").write_text(content)
-    assert podinfo.is_cordoned(tmp_path) is expected
+    read = podinfo.read_cordon(tmp_path)
+    assert (read and read.holds) is expected
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,15 @@ def test_the_cordon_is_read_from_the_pods_annotations(
     ],
 )
 def test_a_cordon_with_a_time_is_a_lease_that_ends_by_itself(value: str, expected: bool) -> None:
-    assert podinfo.holds(value, datetime(2026, 11, 24, 10, tzinfo=UTC)) is expected
+    cordon = podinfo.cordon(value, datetime(2026, 11, 24, 10, tzinfo=UTC))
+    assert cordon.holds is expected
+    assert (cordon.until is not None) is value.startswith("2026")
+
+
+def test_the_operator_is_told_when_the_cordon_ends_that_was_read() -> None:
+    until = datetime(2026, 11, 24, 10, tzinfo=UTC)
+    report = health.status(replace(SERVING, cordon=podinfo.Cordon(True, until)))
+    assert (report["cordoned"], report["cordonedUntil"]) == (True, "2026-11-24T10:00:00+00:00")
 
 
 def test_an_observation_is_counted_under_its_label() -> None:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from voiceagent_runtime.capacity import Load
 from voiceagent_runtime.health import Snapshot
+from voiceagent_runtime.podinfo import Cordon
 from voiceagent_runtime.telemetry import channel
 from voiceagent_runtime.telemetry.catalog import CATALOG, Metric
 from voiceagent_runtime.telemetry.channel import Observation, Sender, listen
@@ -25,7 +26,7 @@ SNAPSHOT = Snapshot(
     warm=True,
     prewarm_problem=None,
     inference_dead=False,
-    cordoned=False,
+    cordon=Cordon(),
     draining=False,
     sessions=3,
     capacity=8,

@@ -63,7 +63,7 @@ class Metrics:
             "load_memory": snapshot.loads.memory,
             "registered": snapshot.registered,
             "ready": problem(snapshot) is None,
-            "cordoned": snapshot.cordoned,
+            "cordoned": snapshot.cordon.holds,
             "draining": snapshot.draining,
         }
         for name, value in now.items():
