@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
-
-from .podinfo import Cordon
 
 # The share of its CPU time and memory that a worker fills with calls; the rest is for the calls that it has.
 USABLE = 0.9
@@ -60,6 +59,13 @@ class Load(NamedTuple):
     def fullest(self) -> float:
         """Return the load for LiveKit, which sends no call to a worker whose load is 1."""
         return min(1.0, max(self))
+
+
+class Cordon(NamedTuple):
+    """Whether a cordon is in force, and when it ends if it is a lease."""
+
+    holds: bool = False
+    until: datetime | None = None
 
 
 class Admission:

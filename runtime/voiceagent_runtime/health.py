@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .capacity import Load
+from .capacity import Cordon, Load
 from .errors import Problem, Reason
-from .podinfo import Cordon
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+
+from .capacity import Cordon
 
 CORDONED = "voiceagent.dev/cordoned"
 
@@ -29,13 +30,6 @@ def parse(text: str) -> dict[str, str]:
             value = quoted.strip('"')
         found[key.strip()] = str(value)
     return found
-
-
-class Cordon(NamedTuple):
-    """Whether a cordon is in force, and when it ends if it is a lease."""
-
-    holds: bool = False
-    until: datetime | None = None
 
 
 def cordon(value: str, now: datetime) -> Cordon:

@@ -227,7 +227,9 @@ def no_place_is_given_up(step: Step) -> None:
 
 
 def no_more_pods_than_are_needed(step: Step) -> None:
-    """The current revision gets what is asked for beside those that close; earlier ones what is missing of it."""
+    """The current revision gets what is asked for beside those that close; earlier ones what is missing of it.
+
+    Where the number may only grow, a lowered number is put back for those who are still there."""
     lasting = [each for each in step.active if each.serves and not each.leaves]
     serving = sum(1 for each in lasting if each.revision == step.current)
     for name, had, has in step.numbers():
@@ -236,7 +238,8 @@ def no_more_pods_than_are_needed(step: Step) -> None:
         mine = [each for each in step.active if each.revision == name]
         closing = sum(1 for each in mine if each.cordon_after is not None)
         if name == step.current:
-            assert has <= step.target + closing
+            there = len(mine) if step.only_grow else 0
+            assert has <= max(step.target + closing, there)
         else:
             assert has <= len(mine) + max(0, step.target - serving)
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiceagent_runtime import cgroup
-from voiceagent_runtime.capacity import USABLE, Admission, Load, Strain, Usage
-from voiceagent_runtime.podinfo import Cordon
+from voiceagent_runtime.capacity import USABLE, Admission, Cordon, Load, Strain, Usage
 from voiceagent_runtime.quantities import memory
 
 GIB = 2**30

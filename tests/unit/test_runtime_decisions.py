@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from voiceagent_runtime import health, podinfo
-from voiceagent_runtime.capacity import Load
+from voiceagent_runtime.capacity import Cordon, Load
 from voiceagent_runtime.config import AgentConfig
 from voiceagent_runtime.connection import connection_problem
 from voiceagent_runtime.errors import Problem, Reason
@@ -33,7 +33,7 @@ SERVING = health.Snapshot(
     warm=True,
     prewarm_problem=None,
     inference_dead=False,
-    cordon=podinfo.Cordon(),
+    cordon=Cordon(),
     draining=False,
     sessions=0,
     capacity=2,
@@ -45,7 +45,7 @@ UNREACHABLE = Problem(Reason.LIVEKIT_UNREACHABLE, "Cannot reach LiveKit")
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"cordon": podinfo.Cordon(True), "load": 1.0}, {"draining": True}, {"sessions": 2, "load": 1.0}],
+    [{}, {"cordon": Cordon(True), "load": 1.0}, {"draining": True}, {"sessions": 2, "load": 1.0}],
     ids=["idle", "cordoned", "draining", "full"],
 )
 def test_a_registered_warm_worker_is_ready_however_busy(change: dict[str, Any]) -> None:
@@ -148,7 +148,7 @@ def test_a_cordon_with_a_time_is_a_lease_that_ends_by_itself(value: str, expecte
 
 def test_the_operator_is_told_when_the_cordon_ends_that_was_read() -> None:
     until = datetime(2026, 11, 24, 10, tzinfo=UTC)
-    report = health.status(replace(SERVING, cordon=podinfo.Cordon(True, until)))
+    report = health.status(replace(SERVING, cordon=Cordon(True, until)))
     assert (report["cordoned"], report["cordonedUntil"]) == (True, "2026-11-24T10:00:00+00:00")
 
 

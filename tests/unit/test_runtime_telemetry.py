@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from voiceagent_runtime.capacity import Load
+from voiceagent_runtime.capacity import Cordon, Load
 from voiceagent_runtime.health import Snapshot
-from voiceagent_runtime.podinfo import Cordon
 from voiceagent_runtime.telemetry import channel
 from voiceagent_runtime.telemetry.catalog import CATALOG, Metric
 from voiceagent_runtime.telemetry.channel import Observation, Sender, listen

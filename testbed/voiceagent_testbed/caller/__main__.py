@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -125,5 +126,17 @@ def _print(reports: list[CallReport], as_json: bool) -> None:
         show_summary(summarize(reports), console)
 
 
+def main() -> NoReturn:
+    """Run the command, and leave without tearing the interpreter down: there the LiveKit client's native threads may
+    abort the process, when everything has been told."""
+    try:
+        app()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(end.code or 0))
+    raise AssertionError("a command ends by exiting")
+
+
 if __name__ == "__main__":
-    app()
+    main()
