@@ -42,7 +42,8 @@ class Possessions:
             processes=len(main.children(recursive=True)),
             descriptors=sum(process.num_fds() for process in lasting),
             threads=sum(process.num_threads() for process in lasting),
-            memory=sum(process.memory_full_info().uss for process in lasting),
+            # Not what only they hold: a page that a job process has copied is the fork server's alone from then on.
+            memory=sum(process.memory_info().rss for process in lasting),
             files=sum(1 for _ in temporary.rglob("*")),
         )
 
