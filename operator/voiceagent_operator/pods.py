@@ -86,16 +86,19 @@ class Worker:
     @property
     def cordoned(self) -> bool:
         """Whether the cordon is in force."""
-        until = instant(self.cordon or "")
-        return self.cordon not in (None, "", "false") and (until is None or until > self.now)
+        return self.cordon not in (None, "", "false") and self._lasts(self._cordoned_until, timedelta(0))
 
     @property
     def locked(self) -> bool:
         """Whether the cordon will still be in force when what is decided now has happened."""
-        return self.cordoned and self._lasts(instant(self.cordon or ""))
+        return self.cordoned and self._lasts(self._cordoned_until)
 
-    def _lasts(self, until: datetime | None) -> bool:
-        return until is None or until - self.now > LEASE_MARGIN
+    @property
+    def _cordoned_until(self) -> datetime | None:
+        return instant(self.cordon or "")
+
+    def _lasts(self, until: datetime | None, margin: timedelta = LEASE_MARGIN) -> bool:
+        return until is None or until - self.now > margin
 
     @property
     def serving(self) -> bool:

@@ -48,14 +48,16 @@ class Worker:
 
     def closed(self, now: datetime) -> bool:
         """Whether its cordon is in force: for good, or until a time."""
-        if self.cordon in (None, "", "false"):
-            return False
-        return self.cordon == "true" or datetime.fromisoformat(str(self.cordon)) > now
+        return self.cordon == "true" or (self.until is not None and self.until > now)
+
+    @property
+    def until(self) -> datetime | None:
+        """When its cordon ends by itself, or did."""
+        return None if self.cordon in (None, "", "false", "true") else datetime.fromisoformat(self.cordon)
 
     def report(self, now: datetime, draining: bool) -> WorkerReport:
         """What it says of itself."""
-        until = None if self.cordon in (None, "", "false", "true") else datetime.fromisoformat(self.cordon)
-        return WorkerReport(self.ready, self.closed(now), draining, self.calls, CAPACITY, cordoned_until=until)
+        return WorkerReport(self.ready, self.closed(now), draining, self.calls, CAPACITY, cordoned_until=self.until)
 
 
 class World:
