@@ -105,16 +105,13 @@ class Operator:
         self._autoscaler = Autoscaler(metrics)
         self._reconciler = Reconciler(
             cluster=self._cluster,
-            workers=self._workers,
             autoscaler=self._autoscaler,
             settings=settings,
             defaults=defaults,
             metrics=metrics,
             tell=self._events.tell,
         )
-        self._glance = Glance(
-            self._cluster, self._workers.reports, self._reconciler.reconcile, self._reconciler.due, metrics
-        )
+        self._glance = Glance(self._cluster, self._workers.reports, self._reconciler.reconcile, metrics)
         self._agents = VoiceAgentWatch(self._cluster.tell, self._cluster.access, settings.namespaces)
         self.server = HttpServer(settings.port, metrics, dead=self._dead, not_ready=self._not_ready)
 

@@ -6,31 +6,27 @@ comparing all that belongs to it costs a hundred times the look at what could ha
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 
 from .cluster import Cluster
 from .kinds import KINDS
 from .metrics import Metrics
-from .observation import Object
+from .observation import Object, WorkerReport
+from .pace import Rest
 from .resources.metadata import selector_text
 from .waiting_line import Key
 
 CALM = timedelta(seconds=3)
 """Who asks to be looked at sooner is in the middle of something."""
-LONGEST_CALM = 120.0
-"""Seconds after which a VoiceAgent is reconciled in any case: leases and deadlines need no event to end."""
-
-Reconcile = Callable[[Key], Awaitable[timedelta | None]]
-Due = Callable[[Key], timedelta]
-"""For how long there is nothing to do for a VoiceAgent while nothing that can be seen changes."""
-Ask = Callable[[list[Object]], Awaitable[Mapping[str, Any]]]
+Reports = Mapping[str, WorkerReport]
+Reconcile = Callable[[Key, Reports], Awaitable[Rest | None]]
+"""Brings one VoiceAgent a step further, with what its workers have just said by pod."""
+Ask = Callable[[list[Object]], Awaitable[Reports]]
 """Asks the workers of these pods for their reports."""
-Sight = tuple[Object | None, tuple[Object, ...], tuple[Object | None, ...], Mapping[str, Any]]
+Sight = tuple[Object | None, tuple[Object, ...], tuple[Object | None, ...], Reports]
 
 _OWNED = [kind.name for kind in KINDS.values() if kind.watched and kind.namespaced and kind.name != "Pod"]
 
@@ -47,8 +43,8 @@ class Calm:
 class Glance:
     """Reconciles only what has changed."""
 
-    def __init__(self, cluster: Cluster, ask: Ask, reconcile: Reconcile, due: Due, metrics: Metrics) -> None:
-        self._cluster, self._ask, self._reconcile, self._due, self._metrics = cluster, ask, reconcile, due, metrics
+    def __init__(self, cluster: Cluster, ask: Ask, reconcile: Reconcile, metrics: Metrics) -> None:
+        self._cluster, self._ask, self._reconcile, self._metrics = cluster, ask, reconcile, metrics
         self._calm: dict[Key, Calm] = {}
 
     async def look(self, key: Key) -> timedelta | None:
@@ -58,10 +54,10 @@ class Glance:
             self._metrics.glances.inc()
             self._calm[key] = calm
             return calm.again
-        again = await self._reconcile(key)
-        if again is not None and again >= CALM:
-            self._calm[key] = Calm(sight, monotonic() + min(LONGEST_CALM, self._due(key).total_seconds()), again)
-        return again
+        rest = await self._reconcile(key, sight[-1])
+        if rest is not None and rest.look_again >= CALM:
+            self._calm[key] = Calm(sight, monotonic() + rest.holds.total_seconds(), rest.look_again)
+        return rest.look_again if rest else None
 
     async def _see(self, key: Key) -> Sight:
         # What a cache gives twice is the same object, so comparing costs next to nothing.
@@ -70,5 +66,5 @@ class Glance:
         pods = await self._cluster.list("Pod", key.namespace, selector)
         owned = [each for kind in _OWNED for each in await self._cluster.list(kind, key.namespace, selector)]
         names = sorted({name for pod in pods if (name := pod["spec"].get("nodeName"))})
-        nodes = await asyncio.gather(*(self._cluster.get("Node", None, name) for name in names))
+        nodes = [await self._cluster.get("Node", None, name) for name in names]
         return agent, (*pods, *owned), tuple(nodes), await self._ask(pods)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import quote
 from .api.v1alpha1 import API_VERSION, PLURAL
 from .observation import Object
 from .resources.metadata import MANAGED_SELECTOR
+
+LONGEST_WORD = 64
 
 
 def _without_bookkeeping(thing: Object) -> Object:
@@ -48,6 +51,15 @@ def _node(node: Object) -> Object:
     return {"metadata": meta, "spec": spec}
 
 
+def _shared(value: Any) -> Any:
+    """Hold equal words once: thousands of objects consist of the same few hundred, each parsed into its own string."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _shared(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shared(each) for each in value]
+    return sys.intern(value) if type(value) is str and len(value) <= LONGEST_WORD else value
+
+
 @dataclass(frozen=True)
 class Kind:
     """One row of the table."""
@@ -65,7 +77,8 @@ class Kind:
 
     def keep(self, thing: Object) -> Object:
         """Return what is kept of an object, with its kind, which items of a list lack."""
-        return {"apiVersion": self.api, "kind": self.name, **self.kept(thing)}
+        kept: Object = _shared({"apiVersion": self.api, "kind": self.name, **self.kept(thing)})
+        return kept
 
     def path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
         """Return the path of one object, or of all of a namespace or of the cluster."""

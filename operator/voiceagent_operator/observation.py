@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,7 @@ class Observation:
     pods: tuple[Object, ...] = ()
     replica_sets: tuple[Object, ...] = ()
     """Only looked at while pods are missing: they say why."""
-    reports: dict[str, WorkerReport] = field(default_factory=dict)
+    reports: Mapping[str, WorkerReport] = field(default_factory=dict)
     """By name of the pod."""
     leaving_nodes: frozenset[str] = frozenset()
     """Nodes that are being emptied."""

@@ -1,14 +1,13 @@
-"""Observing one VoiceAgent: its objects, its pods, their nodes, and what its workers say of themselves."""
+"""Observing one VoiceAgent: its objects, its pods and their nodes, beside what its workers say of themselves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .cluster import Cluster, ClusterRefusedError
-from .observation import Object, Observation, name_of, owned_by
+from .observation import Object, Observation, WorkerReport, name_of, owned_by
 from .resources.metadata import selector_text
-from .workers import Workers
 
 LISTED = ("ServiceAccount", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Deployment")
 # Taints by which those who empty nodes say so before they evict.
@@ -18,11 +17,11 @@ LEAVING_TAINTS = frozenset({"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disr
 class Observer:
     """Reads, and decides nothing."""
 
-    def __init__(self, cluster: Cluster, workers: Workers) -> None:
-        self._cluster, self._workers = cluster, workers
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
 
-    async def observe(self, agent: Object) -> Observation:
-        """Return what there is of a VoiceAgent."""
+    async def observe(self, agent: Object, reports: Mapping[str, WorkerReport]) -> Observation:
+        """Return what there is of a VoiceAgent, beside what its workers said; a pod that came since is unknown."""
         namespace, selector = agent["metadata"]["namespace"], selector_text(name_of(agent))
         lists = await asyncio.gather(
             *(self._cluster.list(kind, namespace, selector) for kind in (*LISTED, "Pod")),
@@ -30,8 +29,7 @@ class Observer:
         objects = tuple(each for found in lists[:-1] for each in found)
         pods = tuple(lists[-1])
         own = [o for o in objects if o["kind"] == "Deployment" and owned_by(o, agent["metadata"]["uid"])]
-        reports, nodes, sets = await asyncio.gather(
-            self._workers.reports(pods),
+        nodes, sets = await asyncio.gather(
             self._leaving_nodes(pods),
             self._cluster.list("ReplicaSet", namespace, selector) if any(map(_lacks_pods, own)) else _none(),
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from .conditions import READY
+from .diagnosis import Reason
 from .plan import Plan
 from .status import Status
 
@@ -14,6 +16,17 @@ MOVING = timedelta(seconds=1)
 STEADY = timedelta(seconds=4)
 BROKEN = timedelta(seconds=15)
 _NEW = timedelta(minutes=2)
+# Leases and deadlines end, and other VoiceAgents make room, without an event.
+UNSETTLED = timedelta(minutes=2)
+_SETTLED = {Reason.ROLLOUT_COMPLETE, Reason.NUMBER_AS_ASKED}
+
+
+class Rest(NamedTuple):
+    """What a reconcile leaves to do."""
+
+    look_again: timedelta
+    holds: timedelta = timedelta(0)
+    """For how long there is nothing to do but to look, while nothing that can be seen changes."""
 
 
 def look_again(plan: Plan, status: Status, now: datetime) -> timedelta:
@@ -26,6 +39,13 @@ def look_again(plan: Plan, status: Status, now: datetime) -> timedelta:
     if not plan.workers and not plan.blocked:
         return RESYNC
     return MOVING * 2 if _recent(status, now) else BROKEN
+
+
+def holds(plan: Plan, status: Status) -> timedelta:
+    """Return for how long what was decided is right, while nothing that can be seen changes."""
+    reasons = {each["reason"] for each in status["conditions"]}
+    settled = not plan.blocked and reasons >= _SETTLED and all(worker.serving for worker in plan.workers)
+    return RESYNC if settled else UNSETTLED
 
 
 def _recent(status: Status, now: datetime) -> bool:

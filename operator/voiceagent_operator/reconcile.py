@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,9 +20,9 @@ from .layering import effective
 from .marks import shields
 from .metrics import Metrics
 from .notices import Notice
-from .observation import Object, Observation, leaving, name_of, owned_by
+from .observation import Object, Observation, WorkerReport, leaving, name_of, owned_by
 from .observe import Observer
-from .pace import MOVING, STEADY, look_again
+from .pace import MOVING, STEADY, UNSETTLED, Rest, holds, look_again
 from .plan import Plan, judged, plan
 from .revisions import Revision, asked_for, in_force
 from .scaling import spared
@@ -31,7 +31,6 @@ from .settings import OperatorSettings
 from .status import Seen, Status, invalid, report, stalled
 from .wanted import Wanted, key_places, wanted
 from .work_queue import Key
-from .workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,6 @@ class Reconciler:
         self,
         *,
         cluster: Cluster,
-        workers: Workers,
         autoscaler: Autoscaler,
         settings: OperatorSettings,
         defaults: dict[str, Any],
@@ -56,37 +54,37 @@ class Reconciler:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster, self._metrics, self._tell, self._now = cluster, metrics, tell, now
-        self._observer, self._actor = Observer(cluster, workers), Actor(cluster, now)
+        self._observer, self._actor = Observer(cluster), Actor(cluster, now)
         self._autoscaler = autoscaler
         self._settings, self._in_force = settings, in_force(settings, defaults)
         self._adoption = Adoption(settings.adopt_defaults_at_once)
         self._removals: dict[Key, list[Scale]] = {}
         """What was begun and not seen through yet; only to notice when another pod went than the chosen one."""
 
-    async def reconcile(self, key: Key) -> timedelta | None:
-        """Bring one VoiceAgent a step further; return when to look again."""
+    async def reconcile(self, key: Key, reports: Mapping[str, WorkerReport]) -> Rest | None:
+        """Bring one VoiceAgent a step further, with what its workers have just said; return when to go on."""
         result = "failed"
         with self._metrics.reconcile_seconds.time():
             try:
-                again = await self._reconcile(key)
+                rest = await self._reconcile(key, reports)
                 result = "ok"
             except ClusterConflictError:
-                result, again = "conflict", MOVING
+                result, rest = "conflict", Rest(MOVING)
             except ChangeRefusedError:
                 result = "refused"
                 raise
             finally:
                 self._metrics.reconciles.labels(result).inc()
-        return again
+        return rest
 
-    async def _reconcile(self, key: Key) -> timedelta | None:
+    async def _reconcile(self, key: Key, reports: Mapping[str, WorkerReport]) -> Rest | None:
         raw = await self._cluster.get("VoiceAgent", key.namespace, key.name)
         if raw is None or leaving(raw):
             self._removals.pop(key, None)
             self._adoption.seen(key, None)
             self._autoscaler.forget(key)
             return None
-        observation = await self._observer.observe(raw)
+        observation = await self._observer.observe(raw, reports)
         own = [d for d in observation.of_kind("Deployment") if owned_by(d, raw["metadata"]["uid"])]
         revision = self._revision(key, raw, own)
         try:
@@ -94,7 +92,7 @@ class Reconciler:
         except ValidationError as error:
             await self._actor.act(key.name, tuple(shields(judged(observation, self._now()))))
             await self._write(raw, invalid(raw, first_problem(error), self._now()))
-            return STEADY if observation.pods else None
+            return Rest(STEADY, UNSETTLED) if observation.pods else None
         every = (*asked.surroundings, asked.config_map, asked.deployment)
         observation = await self._observer.add_by_name(observation, every)
         asked, decisions = self._autoscaler.decide(key, raw, asked, judged(observation, self._now()), self._now())
@@ -109,11 +107,9 @@ class Reconciler:
         self._adoption.seen(key, status)
         if refused:
             raise ChangeRefusedError(refused.reason)
-        return min(look_again(decided, status, self._now()), self.due(key))
-
-    def due(self, key: Key) -> timedelta:
-        """Return for how long there is nothing to do for a VoiceAgent while nothing that can be seen changes."""
-        return self._autoscaler.wait(key, self._now())
+        due = self._autoscaler.wait(key, self._now())
+        lasts = UNSETTLED if revision.in_force != self._in_force else holds(decided, status)
+        return Rest(min(look_again(decided, status, self._now()), due), min(lasts, due))
 
     def _revision(self, key: Key, raw: Object, deployments: list[Object]) -> Revision:
         as_made = asked_for(raw, deployments, self._in_force, adopt=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import monotonic
@@ -53,7 +53,8 @@ class WorkQueue:
         self._again: dict[Key, Priority] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
-        self._arrived = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        """Workers that found nothing; each key that comes wakes one, since waking all costs more than most looks."""
         self._share = 1
         self._moved_at = monotonic()
         metrics.queue_depth.set_function(lambda: len(self._line))
@@ -69,7 +70,7 @@ class WorkQueue:
             self._again[key] = min(priority, self._again.get(key, priority))
             return
         self._line.add(key, priority, monotonic())
-        self._arrived.set()
+        self._wake_worker()
 
     def retry_now(self) -> None:
         """Let every key that waits out a failure try at once, because what made it fail may be over."""
@@ -125,8 +126,9 @@ class WorkQueue:
     async def _next(self) -> tuple[Key, float]:
         """Return a key and for how long it has waited."""
         while (taken := self._line.next(self._may_run)) is None:
-            self._arrived.clear()
-            await self._arrived.wait()
+            idle = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
         key, since = taken
         self._in_work[key] = now = monotonic()
         self._busy[key.namespace] += 1
@@ -141,12 +143,19 @@ class WorkQueue:
         self._busy[key.namespace] -= 1
         if not self._busy[key.namespace]:
             del self._busy[key.namespace]
-        self._arrived.set()
+        # Whoever is done looks for the next key itself, also for one that its namespace's share held back.
         if key in self._again:
             self.add(key, self._again.pop(key))
         elif delay is not None:
             self._cancel_timer(key)
             self._timers[key] = asyncio.get_running_loop().call_later(delay, self._wake, key)
+
+    def _wake_worker(self) -> None:
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():  # as one of an earlier term is
+                idle.set_result(None)
+                return
 
     def _wake(self, key: Key) -> None:
         self._timers.pop(key, None)

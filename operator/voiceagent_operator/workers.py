@@ -6,8 +6,10 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 import aiohttp
+from yarl import URL
 
 from .diagnosis import worker_problem
 from .observation import Object, WorkerReport, instant, name_of, running
@@ -53,11 +55,9 @@ class Workers:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         try:
-            # Only ever the address that Kubernetes gave the pod: no name, no URL, no redirect that a user
-            # could choose.
-            address = ipaddress.ip_address(pod["status"]["podIP"])
-            host = f"[{address}]" if address.version == 6 else str(address)
-            async with self._session.get(f"http://{host}:{self._port}/status", allow_redirects=False) as answer:
+            # No redirect either, that a user could choose.
+            url = _status_url(pod["status"]["podIP"], self._port)
+            async with self._session.get(url, allow_redirects=False) as answer:
                 if answer.status != 200:
                     return None
                 body = await answer.content.read(LONGEST_ANSWER + 1)
@@ -66,6 +66,12 @@ class Workers:
         except (aiohttp.ClientError, TimeoutError, OSError, KeyError, ValueError):
             return None
         return report_in(body) if len(body) <= LONGEST_ANSWER else None
+
+
+@lru_cache(maxsize=8192)
+def _status_url(address: str, port: int) -> URL:
+    """Return a worker's URL from the address that Kubernetes gave its pod, and from nothing else: no name."""
+    return URL.build(scheme="http", host=str(ipaddress.ip_address(address)), port=port, path="/status")
 
 
 def report_in(body: bytes) -> WorkerReport | None:

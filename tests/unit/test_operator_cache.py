@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -91,6 +92,17 @@ def test_what_is_kept_of_an_object_is_what_decisions_need() -> None:
     node = {"metadata": {"name": "n", "annotations": {}}, "spec": {"taints": [1], "podCIDR": "x"}, "status": {"big": 1}}
     assert KINDS["Node"].keep(node)["spec"] == {"taints": [1]}
     assert "status" not in KINDS["Node"].keep(node)
+
+
+def test_equal_words_of_many_objects_are_held_once() -> None:
+    def kept() -> dict[str, Any]:
+        text = json.dumps({"metadata": {"labels": {"voiceagent.dev/agent": "front-desk"}, "names": ["front-desk"]}})
+        return KINDS["ConfigMap"].keep(json.loads(text))["metadata"]
+
+    one, other = kept(), kept()
+    assert one == other
+    assert one["labels"]["voiceagent.dev/agent"] is other["names"][0]
+    assert next(iter(one["labels"])) is next(iter(other["labels"]))
 
 
 class Told:

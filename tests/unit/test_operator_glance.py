@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
 
@@ -10,9 +11,10 @@ import pytest
 
 from voiceagent_operator import glance
 from voiceagent_operator.cluster import Cluster
-from voiceagent_operator.glance import LONGEST_CALM, Glance
+from voiceagent_operator.glance import Glance
 from voiceagent_operator.metrics import Metrics
 from voiceagent_operator.observation import Object
+from voiceagent_operator.pace import Rest
 from voiceagent_operator.waiting_line import Key
 
 KEY = Key("ns", "a")
@@ -29,8 +31,8 @@ class World:
         self.objects["Deployment"] = [{"spec": {"replicas": 1}}]
         self.reports: dict[str, Any] = {"p": {"sessions": 0}}
         self.reconciled, self.again = 0, timedelta(seconds=4)
-        self.due = timedelta.max
-        self.glance = Glance(cast(Cluster, self), self.ask, self.reconcile, lambda _: self.due, Metrics())
+        self.holds = timedelta(minutes=2)
+        self.glance = Glance(cast(Cluster, self), self.ask, self.reconcile, Metrics())
 
     async def get(self, kind: str, *_: object) -> Object | None:
         return self.objects[kind][0] if self.objects[kind] else None
@@ -41,9 +43,10 @@ class World:
     async def ask(self, _: list[Object]) -> dict[str, Any]:
         return dict(self.reports)
 
-    async def reconcile(self, _: Key) -> timedelta | None:
+    async def reconcile(self, _: Key, reports: Mapping[str, Any]) -> Rest | None:
+        assert reports == self.reports, "what its workers have just said"
         self.reconciled += 1
-        return self.again
+        return Rest(self.again, self.holds)
 
     async def reconciles(self, looks: int = 3) -> int:
         before = self.reconciled
@@ -76,14 +79,8 @@ async def test_what_is_in_the_middle_of_something_is_always_reconciled(world: Wo
     assert await world.reconciles(3) == 3
 
 
-async def test_after_a_while_it_is_reconciled_in_any_case(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = glance.monotonic()
-    monkeypatch.setattr(glance, "monotonic", lambda: now + LONGEST_CALM + 1)
-    assert await world.reconciles() == 1
-
-
 async def test_a_failed_reconcile_is_never_taken_for_calm(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(_: Key) -> timedelta | None:
+    async def fail(*_: object) -> Rest | None:
         raise RuntimeError("away")
 
     world.reports = {"p": {"sessions": 1}}
@@ -97,7 +94,7 @@ async def test_a_failed_reconcile_is_never_taken_for_calm(world: World, monkeypa
 
 async def test_a_decision_that_ends_by_itself_is_made_anew_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    world.due = timedelta(seconds=30)
+    world.holds = timedelta(seconds=30)
     assert await world.reconciles() == 1
     now = glance.monotonic()
     monkeypatch.setattr(glance, "monotonic", lambda: now + 29)

@@ -19,7 +19,7 @@ from voiceagent_operator.diagnosis import WORKER_REASONS, Reason, worker_problem
 from voiceagent_operator.layering import effective
 from voiceagent_operator.load import Load
 from voiceagent_operator.observation import Object, Observation, WorkerProblem, WorkerReport
-from voiceagent_operator.pace import BROKEN, MOVING, RESYNC, STEADY, look_again
+from voiceagent_operator.pace import BROKEN, MOVING, RESYNC, STEADY, UNSETTLED, holds, look_again
 from voiceagent_operator.plan import Plan, plan
 from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, LEASE, SHIELDS, lease
 from voiceagent_operator.resources import desired
@@ -679,6 +679,19 @@ def test_it_looks_again_as_soon_as_something_can_have_happened() -> None:
         "containerStatuses": [{"name": "worker", "state": {"waiting": {}}}],
     }
     assert after(replace(crashing, reports={}), since=3600) == BROKEN
+
+
+def test_a_decision_holds_for_long_only_where_nothing_ends_by_itself() -> None:
+    raw = voice_agent({"replicas": 1})
+    asked = ask(raw)
+
+    def lasts(observation: Observation) -> timedelta:
+        decided = plan(asked, observation, NOW)
+        return holds(decided, status_of(raw, asked, observation, decided))
+
+    assert lasts(serving(asked)) == RESYNC
+    assert lasts(serving(asked, 2)) == UNSETTLED, "one more drains, under a lease"
+    assert lasts(Observation(around(asked, made(asked)))) == UNSETTLED, "the deadline of the rollout runs"
 
 
 @pytest.mark.parametrize(

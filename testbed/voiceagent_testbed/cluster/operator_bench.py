@@ -169,7 +169,7 @@ class OperatorBench:
         conditions = (await self.get("va", agent)).get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
 
-    async def until(self, condition: Callable[[], Awaitable[Any]], what: str, timeout: float = 30) -> None:
+    async def until(self, condition: Callable[[], Awaitable[Any]], what: str, timeout: float = 60) -> None:
         """Wait until something holds."""
 
         async def holds() -> bool:
