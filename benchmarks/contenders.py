@@ -50,12 +50,12 @@ class Ours:
     name = "voiceagent"
     selector = f"voiceagent.dev/agent={NAME}"
 
-    def __init__(self, testbed: Testbed) -> None:
-        self._testbed = testbed
+    def __init__(self, testbed: Testbed, idle_processes: int) -> None:
+        self._testbed, self._idle_processes = testbed, idle_processes
 
     async def start(self) -> None:
         """Apply the VoiceAgent and wait until it is Ready."""
-        worker = {"maxSessions": 8, "resources": RESOURCES}
+        worker = {"maxSessions": 8, "idleProcesses": self._idle_processes, "resources": RESOURCES}
         spec = {"instructions": INSTRUCTIONS, "greeting": GREETING, "worker": worker}
         agent = {"apiVersion": "voiceagent.dev/v1alpha1", "kind": "VoiceAgent", "spec": spec}
         await self._testbed.installation.apply({**agent, "metadata": {"name": NAME, "namespace": "default"}})
@@ -77,8 +77,8 @@ class Stock:
     name = "stock"
     selector = "app=stock-worker"
 
-    def __init__(self, testbed: Testbed) -> None:
-        self._testbed = testbed
+    def __init__(self, testbed: Testbed, idle_processes: int) -> None:
+        self._testbed, self._idle_processes = testbed, idle_processes
 
     async def start(self) -> None:
         """Apply the Deployment and wait until the worker says that it is registered."""
@@ -117,6 +117,7 @@ class Stock:
             "TTS_BASE_URL": urls["tts"],
             "INSTRUCTIONS": INSTRUCTIONS,
             "GREETING": GREETING,
+            "IDLE_PROCESSES": str(self._idle_processes),
         }
         container = {
             "name": "worker",

@@ -1,4 +1,5 @@
-"""The baseline: the worker that the SDK's own quick start leads to, with the same vendors and the same turn detector.
+"""The baseline: the worker that the SDK's own quick start leads to, with the same vendors and the same turn detector,
+and with as many processes kept warm.
 
 It runs in the project's runtime image, so that interpreter and packages are the same on both sides.
 """
@@ -8,7 +9,7 @@ import os
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli, inference
 from livekit.plugins import cartesia, deepgram, openai
 
-server = AgentServer()
+server = AgentServer(num_idle_processes=int(os.environ["IDLE_PROCESSES"]))
 
 
 @server.rtc_session()

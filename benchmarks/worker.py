@@ -128,7 +128,7 @@ def _text(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
 
 
-async def run(rounds: int, at_once: int, out: Path | None, console: Console) -> None:
+async def run(rounds: int, at_once: int, idle: int, out: Path | None, console: Console) -> None:
     """Run all rounds and print the table."""
     script = Script.load(FOLDER / "call.yaml")
     speech = await asyncio.to_thread(prepare, script)
@@ -136,7 +136,7 @@ async def run(rounds: int, at_once: int, out: Path | None, console: Console) -> 
     transcripts = ("--transcripts", str(FOLDER / "transcripts.txt"))
     async with board.shown(), Testbed("bench", board=board, simulator_options=transcripts) as testbed:
         bench = Bench(testbed, script, speech, at_once)
-        contenders: list[Contender] = [Stock(testbed), Ours(testbed)]
+        contenders: list[Contender] = [Stock(testbed, idle), Ours(testbed, idle)]
         results: dict[str, list[dict[int, Figures]]] = {each.name: [] for each in contenders}
         for number in range(1, rounds + 1):
             for contender in contenders if number % 2 else reversed(contenders):
@@ -150,10 +150,13 @@ async def run(rounds: int, at_once: int, out: Path | None, console: Console) -> 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often both are measured; the median is shown.")] = 3,
     at_once: Annotated[int, typer.Option(min=1, max=8, help="Calls at once in the second load.")] = 6,
+    idle: Annotated[
+        int | None, typer.Option(min=0, help="Processes that both keep warm; as many as calls at once.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write every measurement as JSON.")] = None,
 ) -> None:
     """Compare the SDK's stock worker with ours on a node of this machine."""
-    asyncio.run(run(rounds, at_once, out, Console()))
+    asyncio.run(run(rounds, at_once, at_once if idle is None else idle, out, Console()))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ class Reconciler:
         if refused:
             raise ChangeRefusedError(refused.reason)
         due = self._autoscaler.wait(key, self._now())
-        lasts = UNSETTLED if revision.in_force != self._in_force else holds(decided, status)
+        in_turn = self._settings.adopt_defaults_at_once and revision.in_force != self._in_force
+        lasts = UNSETTLED if in_turn else holds(decided, status)
         return Rest(min(look_again(decided, status, self._now()), due), min(lasts, due))
 
     def _revision(self, key: Key, raw: Object, deployments: list[Object]) -> Revision:
