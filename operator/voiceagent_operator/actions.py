@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from .observation import Object
 
@@ -12,6 +13,13 @@ class Apply:
     """Make an object what it should be; with a `resourceVersion`, only if it still is what was observed."""
 
     resource: Object
+
+    @classmethod
+    def over(cls, observed: Object | None, resource: Object) -> Self:
+        """Put back what was observed, if it is still there: applied without its uid, it would come back when gone."""
+        if observed is None:
+            return cls(resource)
+        return cls({**resource, "metadata": {**resource["metadata"], "uid": observed["metadata"]["uid"]}})
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,12 @@ class Cluster:
         identity = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
         body = {"apiVersion": API_VERSION, "kind": "VoiceAgent", "metadata": identity, "status": dict(status)}
         path = KINDS["VoiceAgent"].path(meta["namespace"], meta["name"], "status")
-        self._remember("VoiceAgent", await self.write("PATCH", path, APPLY, body, APPLY_TYPE))
+        try:
+            self._remember("VoiceAgent", await self.write("PATCH", path, APPLY, body, APPLY_TYPE))
+        except ClusterRefusedError:
+            # Most likely it is no more.
+            self._agents.doubt(Key(meta["namespace"], meta["name"]))
+            raise
 
     async def mark(self, pod: Object, annotations: Mapping[str, str | None], labels: Mapping[str, str | None]) -> None:
         """Change annotations and labels of a pod if it still exists; None takes one away."""

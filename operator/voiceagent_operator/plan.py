@@ -44,7 +44,8 @@ def plan(wanted: Wanted, observation: Observation, now: datetime) -> Plan:
         return Plan(tuple(shields(workers)), blocked=taken, workers=workers)
     own = [d for d in observation.of_kind("Deployment") if owned_by(d, wanted.agent.metadata.uid) and not leaving(d)]
     decision = decide(_wish(wanted), _groups(own, workers), [w for w in workers if leaving(w.pod)])
-    actions: list[Action] = [Apply(each) for each in wanted.surroundings if not in_place(observation.find(each), each)]
+    found = [(observation.find(each), each) for each in wanted.surroundings]
+    actions: list[Action] = [Apply.over(there, each) for there, each in found if not in_place(there, each)]
     if observation.find(wanted.config_map) is None:
         actions.append(Apply(wanted.config_map))
     actions += marks(workers, decision, now)

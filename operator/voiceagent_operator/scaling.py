@@ -28,7 +28,7 @@ def scaling(
         manifest = manifest_as_recorded(record.manifest, observed, max(has, wanted))
         restored = {**manifest["metadata"], "resourceVersion": observed["metadata"]["resourceVersion"]}
         if not in_place(observed, {**manifest, "spec": {**manifest["spec"], "replicas": has}}):
-            return [Apply({**manifest, "metadata": restored})]
+            return [Apply.over(observed, {**manifest, "metadata": restored})]
     victims = tuple(worker.name for worker in decision.victims[name])
     unborn = tuple(worker.name for worker in decision.victims[name] if worker.report is None)
     scale = Scale(observed, wanted, paused, victims, unborn)

@@ -1,7 +1,8 @@
 """The VoiceAgents as Kopf's watch tells them, and whether that can be relied on.
 
 After a watch that expired, Kopf lists again and tells nothing of what was deleted meanwhile. So a VoiceAgent whose
-object has gone, or that nobody has told of for long, is in doubt: it is read anew before anything is done for it.
+object has gone, or that nobody has told of for long, is in doubt: it is read anew before anything is done for it. No
+event ends a doubt: a watch that goes on after an outage first tells how a VoiceAgent was before it was deleted.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class VoiceAgents:
         before = self.cache.get(*key)
         if before is not None and version(before) >= version(raw):
             return
-        self.confirm(raw)
+        if listed or key in self._confirmed:
+            self.confirm(raw)
+        else:
+            self.cache.put(raw)
         if before is None:
             self._enqueue(key, Priority.LATER if listed else Priority.CHANGE)
         else:

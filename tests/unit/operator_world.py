@@ -135,7 +135,10 @@ class World:
     def _apply(self, thing: Object) -> bool:
         key, meta = (thing["kind"], thing["metadata"]["name"]), thing["metadata"]
         old = self.objects.get(key)
-        if "resourceVersion" in meta and not _same_version(old, thing):
+        # As the API server does: only a uid keeps it from making anew what is gone.
+        if "uid" in meta and (old is None or old["metadata"]["uid"] != meta["uid"]):
+            return False
+        if old is not None and "resourceVersion" in meta and not _same_version(old, thing):
             return False
         new = copied(thing)
         if old is None:

@@ -138,14 +138,28 @@ def test_a_persons_change_goes_before_the_status_and_our_own_write_is_no_news(to
 
 def test_a_voice_agent_in_doubt_is_read_anew(told: Told) -> None:
     key = Key("ns", "a")
-    told.agents.tell(thing("a", 1))
+    told.agents.tell(thing("a", 1), listed=True)
+    assert told.agents.get(key)
+    told.agents.tell(thing("a", 2))
     assert told.agents.get(key)
     told.agents.doubt(key)
     assert told.agents.get(key) is None
-    told.agents.confirm(thing("a", 1))
+    told.agents.tell(thing("a", 3))
+    assert told.agents.get(key) is None, "it may be the past of one that is gone"
+    told.agents.looked_up(key, thing("a", 3))
     assert told.agents.get(key)
     told.now += CONFIRM_AFTER
     assert told.agents.get(key) is None, "nobody told of it for long"
+
+
+def test_what_a_watch_tells_late_brings_no_deleted_voice_agent_back(told: Told) -> None:
+    key = Key("ns", "a")
+    told.agents.tell(thing("a", 1), listed=True)
+    told.agents.doubt(key)
+    told.agents.looked_up(key, None)
+    told.agents.tell(thing("a", 2))
+    assert told.agents.get(key) is None
+    assert told.queued[-1] == ("a", Priority.CHANGE), "it is read anew"
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.one_of(st.none(), st.floats(0, 30))), min_size=1, max_size=200))

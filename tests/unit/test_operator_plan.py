@@ -123,7 +123,11 @@ def test_a_deployment_is_paused_once_it_has_its_replica_set() -> None:
     (action,) = plan(asked, observation, NOW).actions
     assert isinstance(action, Apply)
     assert action.resource["spec"]["paused"] is True
-    assert action.resource["metadata"]["resourceVersion"] == "7"
+    meta = observation.of_kind("Deployment")[0]["metadata"]
+    written = action.resource["metadata"]
+    assert (written["resourceVersion"], written["uid"]) == (meta["resourceVersion"], meta["uid"]), (
+        "nothing gone comes back"
+    )
 
 
 def test_an_edited_template_is_put_back_with_the_number_of_pods_it_has() -> None:
