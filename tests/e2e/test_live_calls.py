@@ -294,7 +294,8 @@ def autoscaled(max_replicas: int, buffer: int, max_sessions: int) -> dict[str, A
         "buffer": {"sessions": buffer},
         "scaleDown": {"stabilizationWindow": "5s", "rate": {"replicas": 3, "period": "5s"}},
     }
-    worker = SPEC["worker"] | {"maxSessions": max_sessions}
+    # Room for a call is also a process for it.
+    worker = SPEC["worker"] | {"maxSessions": max_sessions, "idleProcesses": max_sessions}
     return voice_agent(SPEC | {"worker": worker, "autoscaling": scaling})
 
 
