@@ -95,6 +95,11 @@ class Admission:
             return 1.0
         return self.loads(running).fullest
 
+    def worth_keeping_warm(self, most: int, running: Iterable[str]) -> int:
+        """Return how many processes to keep ready for calls: no more than could come, and one for whoever calls when
+        another one has hung up. Making them costs the calls that there are a second of CPU each."""
+        return min(most, max(1, self.capacity - self.sessions(running)))
+
     def refusal(self, running: Iterable[str]) -> str | None:
         """Return why a request is refused, or None where there is room."""
         load = self.loads(running)

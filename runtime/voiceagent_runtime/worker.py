@@ -169,11 +169,15 @@ class Worker(AgentServer):
     def _postpone_refill(self) -> None:
         def refill() -> None:
             self._refill = None
-            self._proc_pool.set_target_idle_processes(self._settings.num_idle_processes)
+            self._keep_warm()
 
         if self._refill is None:
             self._proc_pool.set_target_idle_processes(0)  # a call that finds no warm process still gets one at once
             self._refill = asyncio.get_running_loop().call_later(REFILL_SECONDS, refill)
+
+    def _keep_warm(self) -> None:
+        most = self._settings.num_idle_processes
+        self._proc_pool.set_target_idle_processes(self.admission.worth_keeping_warm(most, self._running()))
 
     def _on_started(self) -> None:
         self._proc_pool.on("process_closed", self._on_process_closed)
@@ -185,6 +189,8 @@ class Worker(AgentServer):
 
     async def _tell_of_room(self) -> None:
         """Tell LiveKit now that a place is free: it sends a full worker nothing, and the SDK tells it every 2.5 s."""
+        if self._refill is None:
+            self._keep_warm()
         self._worker_load = self._load()
         await self._update_worker_status()
 

@@ -55,6 +55,13 @@ def test_a_worker_that_is_put_aside_refuses_calls_and_keeps_its_own(state: str, 
     assert (admission.load([]), admission.sessions([])) == (1.0, 1)
 
 
+@pytest.mark.parametrize(("calls", "most", "warm"), [(0, 3, 3), (1, 3, 3), (2, 3, 2), (4, 3, 1), (0, 0, 0), (4, 0, 0)])
+def test_processes_are_kept_warm_for_calls_that_could_come_and_for_one_that_follows(
+    calls: int, most: int, warm: int
+) -> None:
+    assert Admission(4).worth_keeping_warm(most, map(str, range(calls))) == warm
+
+
 def test_a_full_worker_reports_the_load_that_keeps_calls_away() -> None:
     admission = Admission(2)
     assert [admission.load(running) for running in ([], ["a"], ["a", "b"])] == [0.0, 0.5, 1.0]
