@@ -13,7 +13,8 @@ from voiceagent_testbed.testbed import Testbed
 NAME = "bench"
 INSTRUCTIONS = "You answer the phone of a restaurant. Answer in one or two short sentences."
 GREETING = "Hello, this is the Harbour Restaurant. How can I help you?"
-RESOURCES = {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
+# A share of the CPU that the callers on the same machine cannot take.
+RESOURCES = {"requests": {"cpu": "1", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
 GONE_SECONDS = 120
 
 

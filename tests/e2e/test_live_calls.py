@@ -294,8 +294,10 @@ def autoscaled(max_replicas: int, buffer: int, max_sessions: int) -> dict[str, A
         "buffer": {"sessions": buffer},
         "scaleDown": {"stabilizationWindow": "5s", "rate": {"replicas": 3, "period": "5s"}},
     }
-    # Room for a call is also a process for it.
-    worker = SPEC["worker"] | {"maxSessions": max_sessions, "idleProcesses": max_sessions}
+    # Room for a call is also a process for it, and a share of the CPU beside the callers on the same machine.
+    room = {"maxSessions": max_sessions, "idleProcesses": max_sessions}
+    resources = SPEC["worker"]["resources"] | {"requests": {"cpu": "350m", "memory": "256Mi"}}
+    worker = SPEC["worker"] | room | {"resources": resources}
     return voice_agent(SPEC | {"worker": worker, "autoscaling": scaling})
 
 
