@@ -157,8 +157,6 @@ class Operator:
             await self._fence.opened()
             # Whatever failed may have failed for want of an API server.
             self._queue.retry_now()
-            # Another replica may have decided since.
-            self._autoscaler.clear()
             at_once = self._settings.reconciles_at_once
             term = [
                 asyncio.create_task(self._queue.run(self._glance.look, at_once)),
@@ -171,6 +169,8 @@ class Operator:
             finally:
                 for part in term:
                     await _cancel(part)
+                # Another replica decides from now on; what this one has decided grows old, in its metrics too.
+                self._autoscaler.clear()
 
     async def _served(self) -> None:
         """Return when VoiceAgents can be listed."""

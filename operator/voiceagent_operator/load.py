@@ -56,6 +56,8 @@ class Load:
     each: int
     """Calls that one worker is planned to hold."""
     workers: int
+    serving: int
+    """How many of them take new calls."""
     missing: int = 0
     """How many of them have said nothing for too long."""
     fresh_until: datetime | None = None
@@ -86,6 +88,7 @@ def measured(workers: tuple[WorkerLoad, ...], known: Mapping[str, Known], capaci
         free=sum(max(0, held[name] - each.calls) for name, each in serving.items()),
         each=min([capacity, *said]),
         workers=len(workers),
+        serving=sum(1 for each in workers if each.serving),
         missing=sum(1 for time in waited if time <= now),
         fresh_until=min((time for time in waited if time > now), default=None),
     )

@@ -124,8 +124,29 @@ class Metrics:
         )
         self.autoscaling_decisions = Counter(
             "voiceagent_operator_autoscaling_decisions",
-            "Changed numbers of workers, by direction: up or down.",
-            ["direction"],
+            "Changed numbers of workers by direction (up, down) and reason; held: one that may not fall by now.",
+            ["direction", "reason"],
+            registry=self.registry,
+        )
+        self.serving_workers = Gauge(
+            "voiceagent_operator_autoscaling_serving_workers",
+            "Workers of these VoiceAgents that take new calls.",
+            registry=self.registry,
+        )
+        self.longest = Gauge(
+            "voiceagent_operator_autoscaling_longest_seconds",
+            "For how long the same reason has made the number of a VoiceAgent, of the one where it is longest.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.longest_wait = Gauge(
+            "voiceagent_operator_autoscaling_longest_wait_seconds",
+            "For how long a VoiceAgent that has too few workers has got none, of the one that waits longest.",
+            registry=self.registry,
+        )
+        self.report_age = Gauge(
+            "voiceagent_operator_autoscaling_oldest_report_seconds",
+            "How old the oldest report of a worker is that cannot be read now; 0 while all can.",
             registry=self.registry,
         )
         info = Info("voiceagent_operator_build", "The operator's version.", registry=self.registry)

@@ -12,7 +12,9 @@ import yaml
 
 from . import machine
 
-FILES = Path(__file__).parents[2] / "charts" / "voiceagent-operator" / "files"
+REPOSITORY = Path(__file__).parents[2]
+AUTOSCALING = REPOSITORY / "examples" / "autoscaling"
+FILES = REPOSITORY / "charts" / "voiceagent-operator" / "files"
 ALERTS = FILES / "alerts" / "voice-agents.yaml"
 DASHBOARDS = sorted((FILES / "dashboards").glob("*.json"))
 
@@ -29,6 +31,18 @@ def questions() -> list[str]:
     return asked + [rule["expr"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 
 
+def adapter_rule() -> dict[str, Any]:
+    """Return the rule by which prometheus-adapter answers the example for a HorizontalPodAutoscaler."""
+    (rule,) = yaml.safe_load((AUTOSCALING / "prometheus-adapter" / "values.yaml").read_text())["rules"]["external"]
+    return dict(rule)
+
+
+def keda_question() -> str:
+    """Return what KEDA asks Prometheus by its example."""
+    _, scaled = yaml.safe_load_all((AUTOSCALING / "keda.yaml").read_text())
+    return str(scaled["spec"]["triggers"][0]["metadata"]["query"])
+
+
 def series(question: str) -> set[str]:
     """Return the names of the series that an expression reads."""
     return set(re.findall(r"\bvoiceagent_\w+", question)) - {"voiceagent_dev_agent"}
@@ -43,7 +57,7 @@ def selected(question: str) -> set[tuple[str, str, str]]:
     return found
 
 
-async def promtool() -> str:
-    """Return the path of promtool, after Debian's package is installed if it must be."""
-    await machine.install_packages({"promtool": "prometheus"}, announce=print)
-    return str(shutil.which("promtool", path=machine.SYSTEM_PATH))
+async def program(name: str) -> str:
+    """Return the path of a program of Prometheus', after Debian's package is installed if it must be."""
+    await machine.install_packages({name: "prometheus"}, announce=print)
+    return str(shutil.which(name, path=machine.SYSTEM_PATH))

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
-from voiceagent_testbed.monitoring import ALERTS, panels, promtool
+from voiceagent_testbed.monitoring import ALERTS, panels, program
 
 AT = 'namespace="voice", voiceagent_dev_agent="desk", pod="desk-1"'
 
 
 @pytest.fixture
 async def judge(tmp_path: Path) -> Any:
-    program = await promtool()
+    promtool = await program("promtool")
 
     def run(*arguments: str | Path) -> str:
         done = subprocess.run(
-            [program, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [promtool, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -54,6 +54,12 @@ def answers(below: str) -> list[dict[str, str]]:
 
 TURNS = counter("turn_seconds_count", 'stage="e2e"', "0+2x60")
 NO_TURNS = counter("turn_seconds_count", 'stage="e2e"')
+
+
+def longest(reason: str, steps: str) -> list[dict[str, str]]:
+    return [counter("operator_autoscaling_longest_seconds", f'reason="{reason}"', steps)]
+
+
 SCENES = {
     "VoiceAgentWithoutWorkers": ([counter("ready")], [counter("ready", steps="1x60")]),
     "VoiceAgentFull": (calls(8), calls(7)),
@@ -77,6 +83,12 @@ SCENES = {
     "VoiceAgentObservationsLost": (
         [counter("observations_lost_total", "", "0x30 5x30")],
         [counter("observations_lost_total")],
+    ),
+    "VoiceAgentAtMaximum": (longest("AtMaximum", "0+60x60"), longest("AtMaximum", "300x60")),
+    "VoiceAgentReportsMissing": (longest("ReportsMissing", "0+60x60"), longest("ReportsMissing", "120x60")),
+    "VoiceAgentWaitsForWorkers": (
+        [counter("operator_autoscaling_longest_wait_seconds", "", "0+60x60")],
+        [counter("operator_autoscaling_longest_wait_seconds", "", "300x60")],
     ),
 }
 

@@ -61,10 +61,11 @@ class Run:
     """One VoiceAgent and the operator's process."""
 
     def __init__(self, raw: Object) -> None:
-        self.raw, self.metrics = raw, Metrics()
-        self.autoscaler = Autoscaler(self.metrics)
+        self.raw, self.metrics, self.now = raw, Metrics(), NOW
+        self.autoscaler = Autoscaler(self.metrics, lambda: self.now)
 
     def at(self, now: datetime, *calls: int | None) -> tuple[int, list[Notice]]:
+        self.now = now
         asked, told = self.autoscaler.decide(KEY, self.raw, ask(self.raw), workers(*calls), now)
         return asked.target, told
 
@@ -94,6 +95,11 @@ def test_where_others_decide_the_number_is_that_of_the_spec(spec: dict[str, Any]
     run = Run(voice_agent(replicas=3, **spec))
     assert run.at(NOW, 8, 8, 8, 8) == (3, [])
     assert run.sample("desired_workers") == 0
+
+
+def test_others_may_ask_for_as_many_as_max_replicas_allows() -> None:
+    asked = voice_agent(replicas=30, autoscaling={"mode": "External", "maxReplicas": 10})
+    assert Run(asked).at(NOW, 8) == (10, [])
 
 
 def test_a_suspended_voice_agent_has_no_workers() -> None:
@@ -142,13 +148,48 @@ def test_metrics_add_up_all_voice_agents() -> None:
     run.at(NOW, 7)
     other = voice_agent(desired=3)
     run.autoscaler.decide(Key("calls", "bob"), other, ask(other), workers(1, 2), NOW)
-    names = ("desired_workers", "calls", "capacity", "free")
-    assert [run.sample(name) for name in names] == [5, 10, 24, 14]
+    names = ("desired_workers", "serving_workers", "calls", "capacity", "free")
+    assert [run.sample(name) for name in names] == [5, 3, 10, 24, 14]
     assert run.sample("agents", reason="Stabilizing") == run.sample("agents", reason="CallsAndBuffer") == 1
-    assert run.sample("decisions_total", direction="up") == 1
+    assert run.sample("decisions_total", direction="up", reason="CallsAndBuffer") == 1
     run.autoscaler.forget(KEY)
     assert run.sample("calls") == 3
     assert all(f'reason="{reason}"' in generate_latest(run.metrics.registry).decode() for reason in REASONS)
+
+
+def test_metrics_say_for_how_long_a_number_has_been_the_most_or_been_held() -> None:
+    run = Run(voice_agent(desired=10))
+    run.at(NOW, *[8] * 10)
+    run.at(NOW + MINUTE, *[8] * 10)
+    run.now += MINUTE
+    assert run.sample("longest_seconds", reason="AtMaximum") == 120
+    assert run.sample("longest_wait_seconds") == run.sample("oldest_report_seconds") == 0
+    run.at(NOW + 3 * MINUTE, *[1] * 9, None)
+    run.at(NOW + 4 * MINUTE, *[1] * 9, None)
+    run.now += MINUTE
+    assert run.sample("longest_seconds", reason="AtMaximum") == 0
+    assert run.sample("longest_seconds", reason="ReportsMissing") == 60
+    assert run.sample("oldest_report_seconds") == 120
+    assert run.sample("decisions_total", direction="held", reason="ReportsMissing") == 1
+    run.at(NOW + 6 * MINUTE, *[1] * 9, None)
+    assert run.sample("decisions_total", direction="held", reason="ReportsMissing") == 1, "it is the same still"
+
+
+def test_metrics_say_for_how_long_workers_that_are_asked_for_do_not_come() -> None:
+    run = Run(voice_agent(desired=1))
+    run.at(NOW, 8)
+    run.at(NOW + 5 * MINUTE, 8)
+    assert run.sample("longest_wait_seconds") == 300
+    run.at(NOW + 6 * MINUTE, 8, 8)
+    assert run.sample("longest_wait_seconds") == 0, "one has come, another is asked for"
+    run.at(NOW + 8 * MINUTE, 8, 8)
+    assert run.sample("longest_wait_seconds") == 120
+    run.at(NOW + 9 * MINUTE, 8, 8, 0)
+    assert run.sample("longest_wait_seconds") == 0
+    run.raw["spec"]["paused"] = True
+    run.at(NOW + 10 * MINUTE, 8, 8)
+    run.now += MINUTE
+    assert run.sample("longest_wait_seconds") == 0, "none comes while it is paused"
 
 
 def test_a_decision_says_when_to_look_again() -> None:
