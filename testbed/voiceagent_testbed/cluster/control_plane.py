@@ -10,6 +10,7 @@ import asyncio
 import json
 import ssl
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from .certificates import Authority, KeyPair, signing_key
 SERVICE_NETWORK = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"
 START_SECONDS = 60.0
+AGGREGATOR = "front-proxy-client"
 
 
 class ControlPlane(Part):
@@ -40,11 +42,12 @@ class ControlPlane(Part):
         netns: str | None = None,
         tethered: bool = True,
         api_flags: tuple[str, ...] = (),
+        controller_flags: tuple[str, ...] = (),
     ) -> None:
         """Describe it; `address` is where clients reach it, `netns` the network namespace in which it runs."""
         self.address = address
         self.port = port
-        self.api_flags = api_flags
+        self.api_flags, self.controller_flags = api_flags, controller_flags
         self._binaries = binaries
         self._temporary = tempfile.TemporaryDirectory(prefix="control-plane-") if directory is None else None
         self.directory = directory or Path(self._temporary.name if self._temporary else "")
@@ -72,6 +75,8 @@ class ControlPlane(Part):
         binaries = self._binaries = self._binaries or await build("kubernetes", "etcd")
         self.port = self.port or free_port()
         self.authority = authority = Authority(self.directory / "pki")
+        # Of its own: whom it signs may speak for anybody.
+        self.front_proxy = Authority(self.directory / "pki" / "front-proxy", "front-proxy")
         self.kubeconfig_of("admin", "kubernetes-admin", group="system:masters")
         for name in ("controller-manager", "scheduler"):
             self.kubeconfig_of(name, f"system:kube-{name}")
@@ -116,18 +121,22 @@ class ControlPlane(Part):
 
     async def get(self, path: str) -> Any:
         """Read a path of the API as the administrator; None when it cannot be had (yet)."""
-        pki = self.directory / "pki"
         try:
-            context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-            context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-                session.get(self.url + path, ssl=context) as response,
+                session.get(self.url + path, ssl=self._tls) as response,
             ):
                 text = await response.text()
                 return (json.loads(text) if text.startswith("{") else text) if response.ok else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        pki = self.directory / "pki"
+        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        return context
 
     async def is_ready(self) -> bool:
         """Tell whether the API server says so."""
@@ -189,7 +198,19 @@ class ControlPlane(Part):
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
             f"--cert-dir={self.directory / 'pki'}",
+            *self._aggregation(),
             *self.api_flags,
+        ]
+
+    def _aggregation(self) -> list[str | Path]:
+        """Let the API server pass requests on to others that serve a part of the API, as every cluster does."""
+        return [
+            *_pair("proxy-client", "cert-file", "key-file", self.front_proxy.issue("client", AGGREGATOR)),
+            f"--requestheader-client-ca-file={self.front_proxy.files.certificate}",
+            f"--requestheader-allowed-names={AGGREGATOR}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         ]
 
     def _controller_manager(self, binaries: Binaries, authority: Authority) -> list[str | Path]:
@@ -201,6 +222,7 @@ class ControlPlane(Part):
             f"--service-account-private-key-file={self.directory / 'pki' / 'service-accounts.key'}",
             f"--root-ca-file={authority.files.certificate}",
             *_pair("cluster-signing", "cert-file", "key-file", authority.files),
+            *self.controller_flags,
         ]
 
     def _client(self, binaries: Binaries, name: str) -> list[str | Path]:
