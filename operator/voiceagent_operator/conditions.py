@@ -118,10 +118,18 @@ def scale(
     if agent.spec.paused_scale_in:
         said = "The number of workers only grows: spec.pausedScaleIn is true."
         return "True", Diagnosis(Reason.SCALE_IN_PAUSED, said)
+    limit = _limit(agent, target)
     if serving == target:
-        return "True", Diagnosis(Reason.NUMBER_AS_ASKED, f"{counted(target)} asked for and ready.")
-    why = f" {found.message}" if found else ""
+        return "True", Diagnosis(Reason.NUMBER_AS_ASKED, f"{counted(target)} asked for and ready.{limit}")
+    why = limit + (f" {found.message}" if found else "")
     return "True", Diagnosis(Reason.CHANGING_NUMBER, f"{counted(target)} asked for, {serving} ready.{why}")
+
+
+def _limit(agent: VoiceAgent, target: int) -> str:
+    asked = agent.spec.autoscaling
+    if asked is None or asked.builtin or not target == asked.max_replicas < agent.spec.replicas:
+        return ""
+    return f" spec.replicas asks for {agent.spec.replicas}, and spec.autoscaling.maxReplicas allows no more."
 
 
 def autoscaling(recommendation: Recommendation) -> Statement:

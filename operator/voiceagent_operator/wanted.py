@@ -39,7 +39,10 @@ def target(agent: VoiceAgent, recommendation: Recommendation | None) -> int:
     """Return how many workers of a VoiceAgent shall take new calls."""
     if agent.spec.suspend:
         return 0
-    return recommendation.replicas if recommendation else agent.spec.replicas
+    if recommendation:
+        return recommendation.replicas
+    asked = agent.spec.autoscaling
+    return min(agent.spec.replicas, asked.max_replicas) if asked else agent.spec.replicas
 
 
 def wanted(agent: VoiceAgent, revision: Revision, settings: OperatorSettings) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest_asyncio
 
 from voiceagent_testbed.cluster.operator_bench import OperatorBench, PlayedWorker
 
-CRD = Path(__file__).parents[2] / "crds" / "voiceagent.dev_voiceagents.yaml"
+REPOSITORY = Path(__file__).parents[2]
+CRD = REPOSITORY / "crds" / "voiceagent.dev_voiceagents.yaml"
+DOCUMENTED = REPOSITORY / "docs" / "autoscaling.md"
 # A played worker holds eight calls.
 QUICK = {"stabilizationWindow": "2s", "rate": {"replicas": 10, "period": "5s"}}
 SPEC = {"autoscaling": {"maxReplicas": 4, "buffer": {"sessions": 2}, "scaleDown": QUICK}}
@@ -80,6 +83,9 @@ async def test_the_most_workers_are_said_to_be_too_few(bench: OperatorBench) -> 
     assert said["status"] == "False"
     assert "maxReplicas allows 1, and more than 8 calls find no room: raise it" in said["message"]
     assert len(await bench.pods("crowded")) == 1
+    (path,) = re.findall(r"^kubectl get va -A -o (jsonpath=)'(.+)' \|", DOCUMENTED.read_text(), re.MULTILINE)
+    found = await bench.plane.kubectl("get", "va", "-A", "-o", "".join(path))
+    assert found == "default/crowded AtMaximum 1 worker is asked for and ready.\n"
 
 
 async def test_a_worker_that_cannot_be_read_keeps_the_number_from_falling(bench: OperatorBench) -> None:
@@ -133,4 +139,12 @@ async def test_with_an_autoscaler_of_somebody_else_the_number_is_that_of_scale(b
     await bench.plane.kubectl("scale", "va/external", "--replicas=2")
     await until_workers(bench, "external", 2)
     await bench.until_reason("external", "NumberAsAsked", "Scaling")
+    await bench.plane.kubectl("scale", "va/external", "--replicas=9")
+    await until_workers(bench, "external", 4)
+
+    async def cut() -> bool:
+        said = (await bench.condition("external", "Scaling"))["message"]
+        return "spec.replicas asks for 9, and spec.autoscaling.maxReplicas allows no more" in said
+
+    await bench.until(cut, "the condition to say that there are fewer")
     assert "desiredReplicas" not in (await bench.get("va", "external"))["status"]

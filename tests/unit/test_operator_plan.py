@@ -743,7 +743,7 @@ def opened(decided: Plan) -> list[str]:
 
 
 def recommended(replicas: int, reason: Reason = Reason.CALLS_AND_BUFFER) -> Recommendation:
-    load = Load(calls=9, capacity=16, free=7, each=8, workers=2)
+    load = Load(calls=9, capacity=16, free=7, each=8, workers=2, serving=2)
     return Recommendation(replicas, reason, "Why.", load, None, History.begin(NOW, replicas))
 
 
@@ -767,6 +767,15 @@ def test_the_status_of_an_autoscaled_voice_agent_says_the_number_and_why() -> No
     assert said["Scaling"] == ("True", "ChangingNumber", "5 workers are asked for, 2 ready.")
     assert said["Progressing"][1] == "RolloutComplete"
     assert "desiredReplicas" not in status_of(voice_agent(), ask(voice_agent()), serving(ask(voice_agent())))
+
+
+def test_a_number_from_outside_that_is_too_great_is_cut_and_the_status_says_so() -> None:
+    raw = voice_agent({"replicas": 5, "autoscaling": {"mode": "External", "maxReplicas": 2}})
+    status = status_of(raw, ask(raw), serving(ask(raw), 2))
+    said = {each["type"]: each["message"] for each in status["conditions"]}
+    assert said["Scaling"] == (
+        "2 workers are asked for and ready. spec.replicas asks for 5, and spec.autoscaling.maxReplicas allows no more."
+    )
 
 
 @pytest.mark.parametrize(

@@ -178,8 +178,8 @@ class Autoscaling(Model):
     mode: Literal["Builtin", "External"] | None = Field(
         None,
         description="`Builtin`: the operator counts the calls and decides; `replicas` does not count. `External`: "
-        "`replicas` counts, which `kubectl scale`, a HorizontalPodAutoscaler or KEDA write, and all else here rests. "
-        "Default: Builtin.",
+        "`replicas` counts, which `kubectl scale`, a HorizontalPodAutoscaler or KEDA write, up to `maxReplicas`; all "
+        "else here rests. Default: Builtin.",
         examples=["External"],
     )
     min_replicas: int | None = Field(
