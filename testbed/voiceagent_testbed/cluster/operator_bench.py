@@ -78,9 +78,11 @@ class OperatorBench:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, directory: Path, crd: Path, defaults: Object | None = None) -> AsyncIterator[Self]:
+    async def running(
+        cls, directory: Path, crd: Path, defaults: Object | None = None, controller_flags: tuple[str, ...] = ()
+    ) -> AsyncIterator[Self]:
         """Bring up a control plane of its own with the operator on it."""
-        async with ControlPlane(directory=directory / "plane") as plane:
+        async with ControlPlane(directory=directory / "plane", controller_flags=controller_flags) as plane:
             bench = cls(plane, directory, defaults)
             await bench.install(crd)
             yield bench
@@ -229,8 +231,12 @@ class OperatorBench:
             said = {"ready": worker.ready, "cordoned": cordoned, "draining": False, "sessions": worker.sessions}
             return web.json_response({**said, "capacity": 8, "problem": worker.problem})
 
+        async def metrics(_: web.Request) -> web.Response:
+            said = f"voiceagent_live_calls {worker.sessions}\nvoiceagent_capacity 8\n"
+            return web.Response(status=500) if worker.silent else web.Response(text=said)
+
         application = web.Application()
-        application.router.add_get("/status", status)
+        application.add_routes([web.get("/status", status), web.get("/metrics", metrics)])
         worker.runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await worker.runner.setup()
         await web.TCPSite(worker.runner, worker.address, WORKER_PORT).start()
