@@ -18,7 +18,11 @@ CREDENTIALS = "CredentialsAvailable"
 SCALING = "Scaling"
 DRAINING = "Draining"
 AUTOSCALING = "Autoscaling"
+# The words of kstatus, by which Flux and Helm wait: there only while they are true.
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
 LONGEST_MESSAGE = 2048
+_PAUSED = "The VoiceAgent is paused: nothing of it is changed. Set spec.paused to false to go on."
 Condition = dict[str, Any]
 Statement = tuple[str, Diagnosis]
 """Its status (True, False, Unknown) and why."""
@@ -58,9 +62,7 @@ def readiness(
 ) -> Statement:
     """Say whether at least the workers that are always asked for take calls with this configuration."""
     if agent.spec.suspend:
-        left = sum(1 for worker in [*current, *earlier] if worker.active)
-        rest = f"{counted(left)} still running." if left else "Set spec.suspend to false to start workers."
-        return "False", Diagnosis(Reason.SUSPENDED, f"The VoiceAgent is suspended. {rest}")
+        return _suspension([worker for worker in [*current, *earlier] if worker.active])
     if target == 0:
         why = (
             "there are no calls" if agent.spec.autoscaling and agent.spec.autoscaling.builtin else "spec.replicas is 0"
@@ -72,8 +74,22 @@ def readiness(
     rest = f" {counted(carried).capitalize()} still serving with the earlier configuration." if carried else ""
     if found:
         return "False", Diagnosis(found.reason, found.message + rest)
+    if agent.spec.paused:
+        return "False", Diagnosis(Reason.PAUSED, f"{_PAUSED}{rest}")
     said = f"{serving} of {counted(least)} ready for calls with this configuration."
     return "False", Diagnosis(Reason.PROGRESSING, said + rest)
+
+
+def _suspension(left: list[Worker]) -> Statement:
+    """Say whether nobody takes new calls; how long the last calls take is no fault."""
+    still_open = sum(1 for worker in left if worker.cordon is None)
+    if still_open:
+        said = f"{counted(still_open)} not closed yet."
+    elif left:
+        said = f"{counted(len(left))} still running."
+    else:
+        said = "Set spec.suspend to false to start workers."
+    return str(not still_open), Diagnosis(Reason.SUSPENDED, f"The VoiceAgent is suspended. {said}")
 
 
 def progress(
@@ -81,18 +97,26 @@ def progress(
 ) -> Statement:
     """Say how far the change of the workers is, as a Deployment does."""
     if agent.spec.paused:
-        said = "The VoiceAgent is paused: nothing of it is changed. Set spec.paused to false to go on."
-        return "Unknown", Diagnosis(Reason.PAUSED, said)
+        return "Unknown", Diagnosis(Reason.PAUSED, _PAUSED)
     if complete:
         return "True", Diagnosis(Reason.ROLLOUT_COMPLETE, "All new calls go to the current configuration.")
     if failed:
         why = f" {found.message}" if found else ""
-        said = f"The current configuration did not serve within {deadline}.{why}"
+        said = f"The current configuration did not serve in full within {deadline}.{why}"
         return "False", Diagnosis(Reason.PROGRESS_DEADLINE_EXCEEDED, said)
     if held:
         said = "The rollout waits until fewer workers drain than spec.rollout.maxDraining."
         return "True", Diagnosis(Reason.WAITING_FOR_DRAIN, said)
     return "True", Diagnosis(Reason.ROLLING_OUT, "Workers with the current configuration are starting.")
+
+
+def verdict(ready: Statement, going_on: Statement) -> dict[str, Statement]:
+    """Say in the words of kstatus whether to wait for it or to give up; nothing where it is as it was asked for."""
+    if going_on[0] == "False":
+        return {STALLED: ("True", going_on[1])}
+    if ready[0] == "False" and going_on[0] == "True":
+        return {RECONCILING: ("True", ready[1])}
+    return {}
 
 
 def credentials(current: list[Worker], found: Diagnosis | None, places: dict[str, str]) -> Statement:

@@ -15,7 +15,9 @@ from .conditions import (
     DRAINING,
     PROGRESSING,
     READY,
+    RECONCILING,
     SCALING,
+    STALLED,
     Statement,
     autoscaling,
     conditions,
@@ -24,6 +26,7 @@ from .conditions import (
     progress,
     readiness,
     scale,
+    verdict,
 )
 from .diagnosis import Diagnosis, Reason, diagnose
 from .observation import Object, Observation, ended, name_of, timestamp
@@ -89,7 +92,7 @@ def report(seen: Seen, raw: Object, now: datetime) -> Status:
         "revisions": revisions,
         "selector": selector_text(agent.metadata.name),
         "conditions": conditions(
-            _statements(seen, current, draining, revisions),
+            _statements(seen, current, draining, late=_late(seen, before, revisions, now)),
             agent.metadata.generation,
             before.get("conditions") or [],
             now,
@@ -108,19 +111,40 @@ def invalid(raw: Object, problem: str, now: datetime) -> Status:
     )
     previous = before.get("conditions") or []
     kept = {key: value for key, value in before.items() if key != "conditions"}
-    others = [each for each in previous if each.get("type") != READY]
-    ready = conditions({READY: ("False", why)}, generation, previous, now)
-    return {**kept, "observedGeneration": generation, "conditions": [*ready, *others]}
+    no: Statement = ("False", why)
+    said = conditions({READY: no, PROGRESSING: no, **verdict(no, no)}, generation, previous, now)
+    others = [each for each in previous if each.get("type") not in (READY, PROGRESSING, RECONCILING, STALLED)]
+    return {**kept, "observedGeneration": generation, "conditions": [*said, *others]}
 
 
 def stalled(raw: Object, current: str, agent: VoiceAgent, now: datetime) -> bool:
-    """Whether the current revision has had its time to serve, by what was last reported of it."""
-    before = next((r for r in (raw.get("status") or {}).get("revisions") or [] if r.get("name") == current), None)
-    if before is None:
-        return False
-    since = datetime.fromisoformat(before["since"])
+    """Whether the current revision must wait or has had its time to serve, by what was last reported of it."""
+    last = next((r for r in (raw.get("status") or {}).get("revisions") or [] if r.get("name") == current), None)
+    return last is not None and (last["state"] == "Waiting" or _failed(last, agent, now))
+
+
+def _failed(last: dict[str, Any], agent: VoiceAgent, now: datetime) -> bool:
+    return last["state"] == "Failed" or (last["state"] == "Starting" and _expired(last["since"], agent, now))
+
+
+def _expired(since: str, agent: VoiceAgent, now: datetime) -> bool:
     limit: timedelta = duration(_deadline(agent))
-    return before["state"] == "Failed" or (before["state"] == "Starting" and now - since >= limit)
+    return now - datetime.fromisoformat(since) >= limit
+
+
+def _late(seen: Seen, before: Status, revisions: list[dict[str, Any]], now: datetime) -> bool:
+    """Whether the current revision has had its time and serves not at all, or with fewer workers than are asked for."""
+    this = next((each for each in revisions if each["name"] == seen.current), None)
+    if this is None or this["state"] == "Failed":
+        return this is not None
+    if seen.held:
+        return False
+    said = {each.get("type"): each for each in before.get("conditions") or []}
+    gave_up, waits = said.get(STALLED), said.get(RECONCILING)
+    if gave_up and gave_up["reason"] == Reason.PROGRESS_DEADLINE_EXCEEDED:
+        # What became of the revision since then is a new beginning.
+        return bool(this["since"] < gave_up["lastTransitionTime"])
+    return waits is not None and _expired(max(this["since"], waits["lastTransitionTime"]), seen.agent, now)
 
 
 def _deadline(agent: VoiceAgent) -> str:
@@ -168,14 +192,13 @@ def _state(seen: Seen, name: str, active: list[Worker], last: dict[str, Any] | N
     if any(worker.serving for worker in active):
         return "Serving"
     if name == seen.current and seen.target:
-        previous = {"status": {"revisions": [last] if last else []}}
-        return "Failed" if stalled(previous, name, seen.agent, now) else "Starting"
+        if seen.held and not active:
+            return "Waiting"
+        return "Failed" if last and _failed(last, seen.agent, now) else "Starting"
     return "Retired" if all(ended(worker.pod) for worker in seen.workers_of(name)) else "Draining"
 
 
-def _statements(
-    seen: Seen, current: list[Worker], draining: list[Worker], revisions: list[dict[str, Any]]
-) -> dict[str, Statement]:
+def _statements(seen: Seen, current: list[Worker], draining: list[Worker], *, late: bool) -> dict[str, Statement]:
     agent = seen.agent
     own = {name_of(each) for each in seen.deployments}
     earlier = [worker for worker in seen.workers if worker.active and worker.deployment in own - {seen.current}]
@@ -183,7 +206,7 @@ def _statements(
     prefix = f"{seen.current}-"
     sets = [each for each in seen.observation.replica_sets if name_of(each).startswith(prefix)]
     found = diagnose([w for w in current if not w.serving], sets)
-    failed = any(each["name"] == seen.current and each["state"] == "Failed" for each in revisions)
+    failed = late and serving < seen.least
     complete = serving >= seen.least and not any(worker.cordon is None for worker in earlier)
     ready = readiness(
         agent,
@@ -208,4 +231,5 @@ def _statements(
         SCALING: scaled,
         **({AUTOSCALING: autoscaling(seen.recommendation)} if seen.recommendation else {}),
         DRAINING: drain(draining),
+        **verdict(ready, going_on),
     }

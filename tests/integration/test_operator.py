@@ -72,7 +72,7 @@ async def test_suspending_stops_the_workers_and_resuming_brings_them_back(bench:
     await bench.until_reason("resting", "WorkersReady")
     await bench.apply("resting", {"suspend": True})
     await bench.until_deployed("resting", pods=0)
-    assert (await bench.until_reason("resting", "Suspended"))["status"] == "False"
+    assert (await bench.until_reason("resting", "Suspended"))["status"] == "True", "it is as it was asked for"
     await bench.apply("resting", {"suspend": False})
     await bench.until_deployed("resting", pods=1)
 

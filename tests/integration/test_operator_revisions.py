@@ -154,6 +154,7 @@ async def test_max_draining_holds_the_next_change(bench: OperatorBench) -> None:
     await bench.apply("paced", {"greeting": "Three", **spec})
     await bench.until_reason("paced", "WaitingForDrain", "Progressing")
     assert not await bench.pods("paced", (await bench.deployment("paced"))["metadata"]["name"])
+    await until_states(bench, "paced", "Waiting", "Serving", "Draining")
     first.sessions = 0
     await bench.until_deployed("paced")
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from voiceagent_operator import wanted as wanted_module
 from voiceagent_operator.actions import Apply, Delete, Mark, Scale
 from voiceagent_operator.autoscaling import History, Recommendation
-from voiceagent_operator.diagnosis import WORKER_REASONS, Reason, worker_problem
+from voiceagent_operator.diagnosis import WORKER_REASONS, Diagnosis, Reason, worker_problem
+from voiceagent_operator.fleet import Decision
 from voiceagent_operator.layering import effective
 from voiceagent_operator.load import Load
 from voiceagent_operator.observation import Object, Observation, WorkerProblem, WorkerReport
@@ -596,9 +597,82 @@ def test_a_revision_that_does_not_come_up_in_time_has_failed() -> None:
     assert (progressing["status"], progressing["reason"]) == ("False", "ProgressDeadlineExceeded")
 
 
-def test_a_suspended_voice_agent_says_so() -> None:
+def test_a_suspended_voice_agent_is_as_it_was_asked_for_once_nobody_takes_new_calls() -> None:
     raw = voice_agent({"suspend": True})
-    assert condition(raw, serving(ask(raw)))["reason"] == "Suspended"
+    taking_calls = condition(raw, serving(ask(raw)))
+    assert (taking_calls["status"], taking_calls["reason"]) == ("False", "Suspended")
+    observation = serving(ask(raw), 1, BUSY)
+    observation.pods[0]["metadata"]["annotations"][CORDON_ANNOTATION] = lease(NOW)
+    finishing = condition(raw, observation)
+    assert (finishing["status"], finishing["reason"]) == ("True", "Suspended")
+    assert "1 worker is still running" in finishing["message"]
+
+
+def waits(status: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return whether it is ready, and what kstatus goes by before it looks at that."""
+    said = {each["type"]: each for each in status["conditions"]}
+    assert all(each["status"] == "True" for kind, each in said.items() if kind in ("Reconciling", "Stalled"))
+    return said["Ready"]["status"], {k: said[k]["reason"] for k in ("Reconciling", "Stalled") if k in said}
+
+
+def test_who_waits_is_told_to_go_on_waiting_or_to_give_up() -> None:
+    asked, observation = rollout(IDLE, None)
+    raw = voice_agent({"greeting": "Two"})
+    assert waits(status_of(raw, asked, observation)) == ("False", {"Reconciling": "Progressing"})
+    drains = rollout(replace(BUSY, cordoned=True), IDLE, **{CORDON_ANNOTATION: "true"})[1]
+    assert waits(status_of(raw, asked, drains)) == ("True", {}), "nobody waits for calls to end"
+    assert waits(status_of(raw, asked, rollout(IDLE, IDLE)[1])) == ("True", {})
+    taken = Plan(blocked=Diagnosis(Reason.NAME_TAKEN, "Taken."))
+    assert waits(status_of(raw, asked, observation, taken)) == ("False", {"Stalled": "NameTaken"})
+    paused = voice_agent({"greeting": "Two", "paused": True})
+    assert waits(status_of(paused, ask(paused), Observation())) == ("False", {}), "nothing goes on, and nothing failed"
+    assert condition(paused, Observation())["reason"] == "Paused"
+    none = voice_agent({"replicas": 0})
+    assert waits(status_of(none, ask(none), Observation())) == ("True", {})
+
+
+def test_an_invalid_change_is_not_waited_for_and_a_valid_one_is_again() -> None:
+    raw = voice_agent({"greeting": "Two"})
+    asked, observation = rollout(IDLE, None)
+    raw["status"] = status_of(raw, asked, observation)
+    raw["status"] = invalid(raw, "turn: wrong", NOW)
+    assert waits(raw["status"]) == ("False", {"Stalled": "ConfigurationInvalid"})
+    assert len(raw["status"]["conditions"]) == len({each["type"] for each in raw["status"]["conditions"]})
+    assert waits(status_of(raw, asked, observation)) == ("False", {"Reconciling": "Progressing"})
+
+
+def test_too_few_workers_for_too_long_is_given_up_and_more_of_them_are_a_new_beginning() -> None:
+    raw = voice_agent({"replicas": 3})
+    asked = ask(raw)
+    one_of_three = serving(asked)
+    raw["status"] = status_of(raw, asked, one_of_three)
+    assert waits(raw["status"]) == ("False", {"Reconciling": "Progressing"})
+    raw["status"]["revisions"][0]["since"] = "2026-11-23T11:00:00Z"
+    assert waits(status_of(raw, asked, one_of_three))[1] == {"Reconciling": "Progressing"}, "it was ready until now"
+    for each in raw["status"]["conditions"]:
+        each["lastTransitionTime"] = "2026-11-23T11:50:00Z"
+    raw["status"] = status_of(raw, asked, one_of_three)
+    late = {"Stalled": "ProgressDeadlineExceeded"}
+    assert waits(raw["status"]) == ("False", late)
+    assert raw["status"]["revisions"][0]["state"] == "Serving", "its worker is not given up"
+    assert waits(status_of(raw, asked, one_of_three))[1] == late, "waiting longer changes nothing"
+    assert waits(status_of(raw, asked, serving(asked, 3))) == ("True", {})
+
+
+def test_a_rollout_that_waits_for_calls_to_end_does_not_fail() -> None:
+    raw = voice_agent({"greeting": "Two", "rollout": {"maxDraining": 1}})
+    asked = ask(raw)
+    observation = replace(rollout(IDLE, None)[1], pods=rollout(IDLE, None)[1].pods[:1])
+    held = replace(plan(asked, observation, NOW), decision=Decision(held=True))
+    for _ in range(2):
+        raw["status"] = status_of(raw, asked, observation, held)
+        assert waits(raw["status"]) == ("False", {"Reconciling": "Progressing"})
+        (current,) = [each for each in raw["status"]["revisions"] if each["state"] == "Waiting"]
+        current["since"] = "2026-11-23T10:00:00Z"
+    assert stalled(raw, current["name"], asked.agent, NOW), "the earlier revision carries the load"
+    released = status_of(raw, asked, observation, replace(held, decision=Decision()))
+    (current,) = [each for each in released["revisions"] if each["state"] == "Starting"]
+    assert current["since"] == "2026-11-23T12:00:00Z", "its time begins when it may start"
 
 
 def test_the_status_counts_calls_and_places_and_admits_what_it_does_not_know() -> None:

@@ -276,7 +276,18 @@ class Rollouts(RuleBasedStateMachine):
                 key_places(asked.deployment), asked.recommendation,
             )  # fmt: skip
             self.agent["status"] = copied(report(facts, raw, now))
+            self.nobody_waits_in_vain()
         return not decided.actions
+
+    def nobody_waits_in_vain(self) -> None:
+        """Who waits is told to go on or to give up, never both, and neither when there is nothing to wait for."""
+        said = {each["type"]: each["status"] for each in self.agent["status"]["conditions"]}
+        waits, gave_up = said.get("Reconciling"), said.get("Stalled")
+        assert {waits, gave_up} - {None} in (set(), {"True"})
+        assert not (waits and gave_up)
+        assert (gave_up is not None) == (said["Progressing"] == "False")
+        assert said["Ready"] == "False" or not (waits or gave_up)
+        assert said["Ready"] == "True" or waits or gave_up or self.agent["spec"].get("paused")
 
     # What holds at every moment.
 
@@ -337,7 +348,8 @@ class Rollouts(RuleBasedStateMachine):
         assert opened == target or (self.only_grow() and opened > target), f"{opened} of {target} workers serve"
         assert self.only_grow() or len(pods) == target, "workers are left over"
         said = {each["type"]: each["status"] for each in self.agent["status"]["conditions"]}
-        assert (said["Draining"], said["Ready"]) == ("False", str(not self.agent["spec"].get("suspend")))
+        closed = not (self.agent["spec"].get("suspend") and self.opened())
+        assert (said["Draining"], said["Ready"]) == ("False", str(closed))
         history = self.agent["spec"]["rollout"].get("revisionHistory")
         assert len(self.world.deployments()) <= 1 + (2 if history is None else history)
         assert not any(BUSY_LABEL in pod["metadata"]["labels"] for pod in pods)

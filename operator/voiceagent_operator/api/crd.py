@@ -75,6 +75,9 @@ def _schema() -> dict[str, Any]:
     spec = structural(VoiceAgentSpec)
     # An absent spec becomes an empty one, so that the default of `replicas` is there for /scale to read.
     spec["default"] = {}
+    # Whoever waits for a VoiceAgent takes one without a status for finished: what nobody has seen yet must say so.
+    status = structural(VoiceAgentStatus)
+    status["default"] = {"observedGeneration": -1}
     return {
         "type": "object",
         "description": root["description"],
@@ -87,7 +90,7 @@ def _schema() -> dict[str, Any]:
             "kind": {"type": "string", "description": f"Always `{KIND}`."},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": structural(VoiceAgentStatus),
+            "status": status,
         },
     }
 

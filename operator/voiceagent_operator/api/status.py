@@ -26,9 +26,10 @@ class RevisionStatus(Model):
     model_config = ConfigDict(extra="ignore")
 
     name: str = Field(description="Name of the revision's Deployment.", max_length=63)
-    state: Literal["Starting", "Serving", "Draining", "Retired", "Failed"] = Field(
-        description="`Starting`: its workers do not serve yet. `Serving`: they take the new calls. `Draining`: they "
-        "finish their calls. `Retired`: no workers, kept to go back to. `Failed`: it did not serve in time."
+    state: Literal["Waiting", "Starting", "Serving", "Draining", "Retired", "Failed"] = Field(
+        description="`Waiting`: `rollout.maxDraining` holds it back. `Starting`: its workers do not serve yet. "
+        "`Serving`: they take the new calls. `Draining`: they finish their calls. `Retired`: no workers, "
+        "kept to go back to. `Failed`: it did not serve in time."
     )
     replicas: int = Field(description="Workers of this revision that exist and are not terminating.")
     ready_replicas: int = Field(description="Workers of this revision that are registered with LiveKit and warm.")
@@ -41,7 +42,10 @@ class VoiceAgentStatus(Model):
 
     model_config = ConfigDict(extra="ignore")
 
-    observed_generation: int | None = Field(None, description="Generation of the VoiceAgent that this status is about.")
+    observed_generation: int | None = Field(
+        None,
+        description="Generation of the VoiceAgent that this status is about; -1 before the operator has seen it.",
+    )
     replicas: int | None = Field(None, description="Workers that exist and are not terminating.")
     ready_replicas: int | None = Field(None, description="Workers that are registered with LiveKit and warm.")
     desired_replicas: int | None = Field(
@@ -63,6 +67,7 @@ class VoiceAgentStatus(Model):
     )
     conditions: list[Condition] | None = Field(
         None,
-        description="`Ready` says whether the workers that the spec asks for are serving, and if not, why.",
+        description="`Ready` says whether the workers that the spec asks for are serving, and if not, why. "
+        "`Reconciling` is there while that is worth waiting for, `Stalled` when it is not.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
