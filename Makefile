@@ -48,7 +48,7 @@ test-chart: setup  ## What Helm renders
 	$(PYTEST) -q tests/chart
 
 test-integration: setup  ## On a real API server and a real LiveKit server
-	@$(BIN)/voiceagent-testbed prepare helm etcd kubernetes livekit
+	@$(BIN)/voiceagent-testbed prepare helm health etcd kubernetes livekit
 	$(PYTEST) -q -n 2 --dist loadfile tests/integration
 
 test-e2e: setup  ## On a real node: the built images, Helm, real calls (root, Linux)

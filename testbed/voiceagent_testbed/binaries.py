@@ -34,6 +34,7 @@ BUILD_ORDER = (
     "helm",
     "cni",
     "kind",
+    "health",
     "pause",
 )  # the longest first
 IN_PARALLEL = 2

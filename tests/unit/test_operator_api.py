@@ -112,7 +112,7 @@ def test_python_refuses_what_the_api_server_refuses(spec: dict[str, Any]) -> Non
 
 EXAMPLES = sorted(
     path
-    for pattern in ("*.yaml", "autoscaling/*.yaml")
+    for pattern in ("*.yaml", "argo-cd/*.yaml", "autoscaling/*.yaml")
     for path in (Path(__file__).parents[2] / "examples").glob(pattern)
 )
 
