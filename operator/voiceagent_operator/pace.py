@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from .conditions import READY
+from .conditions import READY, RECONCILING
 from .diagnosis import Reason
 from .plan import Plan
 from .status import Status
@@ -37,7 +37,8 @@ def look_again(plan: Plan, status: Status, now: datetime) -> timedelta:
         starting = any(worker.active and not worker.serving and not worker.cordoned for worker in plan.workers)
         return MOVING if starting and _recent(status, now) else STEADY
     if not plan.workers and not plan.blocked:
-        return RESYNC
+        # The watch tells of pods, but not that a deadline passes without any.
+        return UNSETTLED if any(each["type"] == RECONCILING for each in status["conditions"]) else RESYNC
     return MOVING * 2 if _recent(status, now) else BROKEN
 
 

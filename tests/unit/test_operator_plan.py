@@ -750,13 +750,16 @@ def test_it_looks_again_as_soon_as_something_can_have_happened() -> None:
 
     assert after(serving(asked)) == STEADY
     assert after(Observation()) == MOVING
-    assert after(Observation(around(asked, made(asked)))) == RESYNC, "the watch tells of pods"
+    assert after(Observation(around(asked, made(asked)))) == UNSETTLED, "no pod may come before the deadline"
     crashing = serving(asked)
     crashing.pods[0]["status"] = {
         "phase": "Running",
         "containerStatuses": [{"name": "worker", "state": {"waiting": {}}}],
     }
     assert after(replace(crashing, reports={}), since=3600) == BROKEN
+    raw = voice_agent({"replicas": 0})
+    asked = ask(raw)
+    assert after(Observation(around(asked, made(asked, 0)))) == RESYNC, "the watch tells of pods"
 
 
 def test_a_decision_holds_for_long_only_where_nothing_ends_by_itself() -> None:
