@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ Verdict = tuple[str, str]
 """Of kstatus and of Argo CD."""
 WAIT, WELL, FAILED = ("InProgress", "Progressing"), ("Current", "Healthy"), ("Failed", "Degraded")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def once() -> str:
+    """Return what makes names of one try's own: a second try must not meet what the first has left."""
+    return token_hex(2)
 
 
 @dataclass
@@ -119,13 +126,14 @@ async def serving(bench: OperatorBench, agent: str, spec: dict[str, Any]) -> Pla
 
 
 async def test_waiting_ends_when_new_calls_are_answered_as_asked_and_not_when_the_last_old_one_ends(
-    bench: OperatorBench, onlooker: Onlooker
+    bench: OperatorBench, onlooker: Onlooker, once: str
 ) -> None:
-    first = await serving(bench, "life", {"greeting": "One"})
+    agent = f"life-{once}"
+    first = await serving(bench, agent, {"greeting": "One"})
     first.sessions = 1
-    second = await serving(bench, "life", {"greeting": "Two"})
-    await bench.until_reason("life", "CallsFinishing", "Draining")
-    assert (await onlooker.of("life"))["kstatus"]["status"] == "Current"
+    second = await serving(bench, agent, {"greeting": "Two"})
+    await bench.until_reason(agent, "CallsFinishing", "Draining")
+    assert (await onlooker.of(agent))["kstatus"]["status"] == "Current"
     second.sessions = 1
     steps: list[tuple[dict[str, Any], Verdict]] = [
         ({"paused": True}, ("Current", "Suspended")),
@@ -136,47 +144,53 @@ async def test_waiting_ends_when_new_calls_are_answered_as_asked_and_not_when_th
     ]
     expected = [WAIT, WELL, WAIT, WELL]
     for change, verdict in steps:
-        await bench.apply("life", {"greeting": "Two", **change})
-        await onlooker.until("life", verdict)
+        await bench.apply(agent, {"greeting": "Two", **change})
+        await onlooker.until(agent, verdict)
         expected += [WAIT, verdict]
-    assert (await bench.get("va", "life"))["status"]["calls"] == 2, "somebody waited for calls to end"
-    await bench.plane.kubectl("delete", "va/life", "--cascade=foreground", "--wait=false")
+    assert (await bench.get("va", agent))["status"]["calls"] == 2, "somebody waited for calls to end"
+    await bench.plane.kubectl("delete", f"va/{agent}", "--cascade=foreground", "--wait=false")
     expected.append(("Terminating", "Progressing"))
 
     async def all_seen() -> bool:
-        return await onlooker.history("life") == expected
+        return await onlooker.history(agent) == expected
 
     try:
         await bench.until(all_seen, "the end to be seen")
     except Exception as error:
-        raise AssertionError(f"{error}: {await onlooker.history('life')} instead of {expected}") from error
+        raise AssertionError(f"{error}: {await onlooker.history(agent)} instead of {expected}") from error
 
 
-async def test_what_only_a_person_can_mend_has_failed_at_once(bench: OperatorBench, onlooker: Onlooker) -> None:
-    await bench.plane.kubectl("create", "serviceaccount", "taken-worker")
-    await bench.apply("taken")
-    await bench.apply("wrong", {"turn": {"endpointing": {"minDelay": "3s"}}})
-    await asyncio.gather(*(onlooker.until(agent, FAILED) for agent in ("taken", "wrong")))
-    assert "minDelay must not be longer than maxDelay" in (await onlooker.of("wrong"))["argocd"]["message"]
-    await bench.plane.kubectl("delete", "serviceaccount", "taken-worker")
-    await bench.apply("wrong", {"turn": {"endpointing": {"minDelay": "1s"}}})
-    await asyncio.gather(*(onlooker.until(agent, WAIT) for agent in ("taken", "wrong")))
+async def test_what_only_a_person_can_mend_has_failed_at_once(
+    bench: OperatorBench, onlooker: Onlooker, once: str
+) -> None:
+    taken, wrong = f"taken-{once}", f"wrong-{once}"
+    await bench.plane.kubectl("create", "serviceaccount", f"{taken}-worker")
+    await bench.apply(taken)
+    await bench.apply(wrong, {"turn": {"endpointing": {"minDelay": "3s"}}})
+    await asyncio.gather(*(onlooker.until(agent, FAILED) for agent in (taken, wrong)))
+    assert "minDelay must not be longer than maxDelay" in (await onlooker.of(wrong))["argocd"]["message"]
+    await bench.plane.kubectl("delete", "serviceaccount", f"{taken}-worker")
+    await bench.apply(wrong, {"turn": {"endpointing": {"minDelay": "1s"}}})
+    await asyncio.gather(*(onlooker.until(agent, WAIT) for agent in (taken, wrong)))
 
 
 PULL = {"reason": "ImagePullBackOff", "message": "not found"}
 
 
-async def test_what_may_still_come_is_waited_for_until_its_deadline(bench: OperatorBench, onlooker: Onlooker) -> None:
-    await bench.apply("absent")
-    await bench.until_deployed("absent")
-    (pod,) = await bench.pods("absent")
+async def test_what_may_still_come_is_waited_for_until_its_deadline(
+    bench: OperatorBench, onlooker: Onlooker, once: str
+) -> None:
+    absent, few = f"absent-{once}", f"few-{once}"
+    await bench.apply(absent)
+    await bench.until_deployed(absent)
+    (pod,) = await bench.pods(absent)
     container = {"name": "worker", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
     await bench.kubelet(pod, {"containerStatuses": [container | {"state": {"waiting": PULL}}]})
-    await bench.until_reason("absent", "ImagePullFailed")
-    few = await serving(bench, "few", {})
-    await bench.apply("few", {"replicas": 2})
-    await bench.until_deployed("few", 2)
-    for agent in ("absent", "few"):
+    await bench.until_reason(absent, "ImagePullFailed")
+    worker = await serving(bench, few, {})
+    await bench.apply(few, {"replicas": 2})
+    await bench.until_deployed(few, 2)
+    for agent in (absent, few):
         await onlooker.until(agent, WAIT)
 
     async def late(agent: str) -> bool:
@@ -192,13 +206,13 @@ async def test_what_may_still_come_is_waited_for_until_its_deadline(bench: Opera
         )  # fmt: skip
         return False
 
-    for agent in ("absent", "few"):
+    for agent in (absent, few):
         await bench.until(lambda agent=agent: late(agent), f"the deadline of {agent}")  # type: ignore[misc]
         await onlooker.until(agent, FAILED)
-    assert "cannot be pulled" in (await onlooker.of("absent"))["kstatus"]["message"]
-    assert (await bench.get("va", "few"))["status"]["capacity"] == 8, "who serves goes on serving"
-    assert few.pod in [pod["metadata"]["name"] for pod in await bench.pods("few")]
-    for agent in ("absent", "few"):
+    assert "cannot be pulled" in (await onlooker.of(absent))["kstatus"]["message"]
+    assert (await bench.get("va", few))["status"]["capacity"] == 8, "who serves goes on serving"
+    assert worker.pod in [pod["metadata"]["name"] for pod in await bench.pods(few)]
+    for agent in (absent, few):
         await bench.make_ready(agent)
         await onlooker.until(agent, WELL)
 
@@ -207,8 +221,9 @@ CHART = {"apiVersion": "v2", "name": "agents", "version": "1.0.0"}
 
 
 async def test_helm_waits_for_a_voice_agent_and_gives_up_one_that_failed(
-    bench: OperatorBench, onlooker: Onlooker, tmp_path: Path
+    bench: OperatorBench, onlooker: Onlooker, once: str, tmp_path: Path
 ) -> None:
+    awaited, squatted = f"awaited-{once}", f"squatted-{once}"
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(CHART))
     (tmp_path / "templates" / "agent.yaml").write_text(yaml.safe_dump(voice_agent("{{ .Release.Name }}")))
@@ -217,16 +232,16 @@ async def test_helm_waits_for_a_voice_agent_and_gives_up_one_that_failed(
         argv = ["install", name, tmp_path, "--wait", "--timeout=60s", "--kubeconfig", bench.plane.kubeconfig]
         return await run(onlooker.programs["helm"], *argv, timeout=90)
 
-    await bench.plane.kubectl("create", "serviceaccount", "squatted-worker")
+    await bench.plane.kubectl("create", "serviceaccount", f"{squatted}-worker")
     async with asyncio.TaskGroup() as group:
-        waiting, failing = group.create_task(install("awaited")), group.create_task(refused(install("squatted")))
-        await bench.until(lambda: bench.get("va", "awaited"), "Helm to begin")
-        await bench.until_deployed("awaited")
-        assert "status: Failed, message: ServiceAccount squatted-worker exists" in await failing
+        waiting, failing = group.create_task(install(awaited)), group.create_task(refused(install(squatted)))
+        await bench.until(lambda: bench.get("va", awaited), "Helm to begin")
+        await bench.until_deployed(awaited)
+        assert f"status: Failed, message: ServiceAccount {squatted}-worker exists" in await failing
         assert not waiting.done(), "Helm does not wait"
-        await bench.make_ready("awaited")
+        await bench.make_ready(awaited)
         assert "STATUS: deployed" in await waiting
-    assert (await bench.condition("awaited"))["status"] == "True"
+    assert (await bench.condition(awaited))["status"] == "True"
 
 
 async def refused(installation: Any) -> str:

@@ -30,7 +30,7 @@ class Rollout(Model):
     )
     progress_deadline: Annotated[str, DurationBetween("1m", "24h")] | None = Field(
         None,
-        description="How long a new revision may take to serve before the rollout counts as failed, from 1m to 24h. "
-        "The old revision serves on. Default: 10m.",
+        description="How long a new revision may take to serve, and missing workers to come, before the rollout counts "
+        "as failed, from 1m to 24h. What serves goes on serving. Default: 10m.",
         examples=["20m"],
     )
