@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from livekit import api, rtc
+from livekit.rtc.data_stream import StreamError
 
 from voiceagent_testbed.errors import TestbedError
 
@@ -189,7 +190,10 @@ class Phone:
         began = time.monotonic()
         attributes = reader.info.attributes or {}
         segment = attributes.get("lk.segment_id", reader.info.stream_id)
-        text = await reader.read_all()
+        try:
+            text = await reader.read_all()
+        except StreamError:  # the agent left in mid-sentence, which is noted elsewhere
+            return
         final = attributes.get("lk.transcription_final", "true") == "true"
         self.line.claims.append(Claim(began, identity, segment, text, final))
 
