@@ -288,31 +288,30 @@ async def _number_of_pods_is(testbed: Testbed, number: int) -> bool:
     return len(await pods(testbed)) == number
 
 
-def autoscaled(max_replicas: int, buffer: int, max_sessions: int) -> dict[str, Any]:
+def autoscaled(max_replicas: int, buffer: int) -> dict[str, Any]:
     scaling = {
         "maxReplicas": max_replicas,
         "buffer": {"sessions": buffer},
         "scaleDown": {"stabilizationWindow": "5s", "rate": {"replicas": 3, "period": "5s"}},
     }
-    # Room for a call is also a process for it, and a share of the CPU beside the callers on the same machine.
-    room = {"maxSessions": max_sessions, "idleProcesses": max_sessions}
+    # A share of the CPU beside the callers on the same machine.
     resources = SPEC["worker"]["resources"] | {"requests": {"cpu": "350m", "memory": "256Mi"}}
-    worker = SPEC["worker"] | room | {"resources": resources}
+    worker = SPEC["worker"] | {"maxSessions": 1, "resources": resources}
     return voice_agent(SPEC | {"worker": worker, "autoscaling": scaling})
 
 
 async def test_a_burst_of_three_workers_worth_finds_the_room_that_was_promised(testbed: Testbed, talking) -> None:
-    await testbed.installation.apply(autoscaled(max_replicas=4, buffer=6, max_sessions=2))
+    await testbed.installation.apply(autoscaled(max_replicas=4, buffer=3))
     await revision(testbed)
-    await until(lambda: _number_of_serving_is(testbed, 6), "room for six calls while there is none")
-    burst = await talking(6)  # all at once; one that is refused would be missed here
-    await until(lambda: _number_of_serving_is(testbed, 8), "a fourth worker, all that is allowed")
-    await burst.hang_up(after=30)  # six at once take their time on a small machine
+    await until(lambda: _number_of_serving_is(testbed, 3), "three workers while there is no call")
+    burst = await talking(3)  # all at once; one that is refused would be missed here
+    await until(lambda: _number_of_serving_is(testbed, 4), "a fourth worker, all that is allowed")
+    await burst.hang_up(after=20)  # three at once take their time on a small machine
     await until(lambda: _number_of_pods_is(testbed, 3), "the fourth worker to go", timeout=180)
 
 
 async def test_each_call_finds_room_as_calls_come_and_workers_go_when_they_are_empty(testbed: Testbed, talking) -> None:
-    await testbed.installation.apply(autoscaled(max_replicas=3, buffer=1, max_sessions=1))
+    await testbed.installation.apply(autoscaled(max_replicas=3, buffer=1))
     await revision(testbed)
     lines = []
     for room in 2, 3, 3:
