@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import random
-import ssl
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
@@ -50,10 +49,7 @@ class Client:
     """A plain client of the API server."""
 
     def __init__(self, plane: ControlPlane) -> None:
-        pki = plane.directory / "pki"
-        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-        self.session = aiohttp.ClientSession(plane.url, connector=aiohttp.TCPConnector(ssl=context))
+        self.session = aiohttp.ClientSession(plane.url, connector=aiohttp.TCPConnector(ssl=plane.tls("admin")))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -124,19 +124,23 @@ class ControlPlane(Part):
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-                session.get(self.url + path, ssl=self._tls) as response,
+                session.get(self.url + path, ssl=self._administrator) as response,
             ):
                 text = await response.text()
                 return (json.loads(text) if text.startswith("{") else text) if response.ok else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
+    def tls(self, user: str) -> ssl.SSLContext:
+        """Return what a client needs to be this user, whose kubeconfig has been made."""
         pki = self.directory / "pki"
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        context.load_cert_chain(pki / f"{user}.crt", pki / f"{user}.key")
         return context
+
+    @cached_property
+    def _administrator(self) -> ssl.SSLContext:
+        return self.tls("admin")
 
     async def is_ready(self) -> bool:
         """Tell whether the API server says so."""

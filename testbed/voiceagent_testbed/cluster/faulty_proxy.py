@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,10 +79,7 @@ class FaultyProxy(Part):
         """Start it."""
         self.port = self.port or free_port()
         self._plane.kubeconfig_of(self._user, self._user)
-        pki = self._plane.directory / "pki"
-        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        context.load_cert_chain(pki / f"{self._user}.crt", pki / f"{self._user}.key")
-        connector = aiohttp.TCPConnector(limit=0, ssl=context)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._plane.tls(self._user))
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         application = web.Application(client_max_size=16 * 1024 * 1024)
         application.router.add_route("*", "/{path:.*}", self._handle)
