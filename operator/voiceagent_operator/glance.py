@@ -6,7 +6,7 @@ comparing all that belongs to it costs a hundred times the look at what could ha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -14,16 +14,15 @@ from time import monotonic
 from .cluster import Cluster
 from .kinds import KINDS
 from .metrics import Metrics
-from .observation import Object, WorkerReport
+from .observation import Object, Reports
 from .pace import Rest
 from .resources.metadata import selector_text
 from .waiting_line import Key
 
 CALM = timedelta(seconds=3)
 """Who asks to be looked at sooner is in the middle of something."""
-Reports = Mapping[str, WorkerReport]
 Reconcile = Callable[[Key, Reports], Awaitable[Rest | None]]
-"""Brings one VoiceAgent a step further, with what its workers have just said by pod."""
+"""Brings one VoiceAgent a step further, with what its workers have just said."""
 Ask = Callable[[list[Object]], Awaitable[Reports]]
 """Asks the workers of these pods for their reports."""
 Sight = tuple[Object | None, tuple[Object, ...], tuple[Object | None, ...], Reports]

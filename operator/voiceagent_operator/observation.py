@@ -32,6 +32,10 @@ class WorkerReport:
     """When the cordon ends that it has read; that on the pod may be another by now."""
 
 
+Reports = Mapping[str, WorkerReport]
+"""What workers say of themselves, by name of the pod."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """Everything that the plan may know; a report is missing where a worker could not be read."""
@@ -41,8 +45,7 @@ class Observation:
     pods: tuple[Object, ...] = ()
     replica_sets: tuple[Object, ...] = ()
     """Only looked at while pods are missing: they say why."""
-    reports: Mapping[str, WorkerReport] = field(default_factory=dict)
-    """By name of the pod."""
+    reports: Reports = field(default_factory=dict)
     leaving_nodes: frozenset[str] = frozenset()
     """Nodes that are being emptied."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from .cluster import Cluster, ClusterRefusedError
-from .observation import Object, Observation, WorkerReport, name_of, owned_by
+from .observation import Object, Observation, Reports, name_of, owned_by
 from .resources.metadata import selector_text
 
 LISTED = ("ServiceAccount", "PodDisruptionBudget", "NetworkPolicy", "ConfigMap", "Deployment")
@@ -20,7 +20,7 @@ class Observer:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def observe(self, agent: Object, reports: Mapping[str, WorkerReport]) -> Observation:
+    async def observe(self, agent: Object, reports: Reports) -> Observation:
         """Return what there is of a VoiceAgent, beside what its workers said; a pod that came since is unknown."""
         namespace, selector = agent["metadata"]["namespace"], selector_text(name_of(agent))
         lists = await asyncio.gather(

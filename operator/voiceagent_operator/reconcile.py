@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from .layering import effective
 from .marks import shields
 from .metrics import Metrics
 from .notices import Notice
-from .observation import Object, Observation, WorkerReport, leaving, name_of, owned_by
+from .observation import Object, Observation, Reports, leaving, name_of, owned_by
 from .observe import Observer
 from .pace import MOVING, STEADY, UNSETTLED, Rest, holds, look_again
 from .plan import Plan, judged, plan
@@ -61,7 +61,7 @@ class Reconciler:
         self._removals: dict[Key, list[Scale]] = {}
         """What was begun and not seen through yet; only to notice when another pod went than the chosen one."""
 
-    async def reconcile(self, key: Key, reports: Mapping[str, WorkerReport]) -> Rest | None:
+    async def reconcile(self, key: Key, reports: Reports) -> Rest | None:
         """Bring one VoiceAgent a step further, with what its workers have just said; return when to go on."""
         result = "failed"
         with self._metrics.reconcile_seconds.time():
@@ -77,7 +77,7 @@ class Reconciler:
                 self._metrics.reconciles.labels(result).inc()
         return rest
 
-    async def _reconcile(self, key: Key, reports: Mapping[str, WorkerReport]) -> Rest | None:
+    async def _reconcile(self, key: Key, reports: Reports) -> Rest | None:
         raw = await self._cluster.get("VoiceAgent", key.namespace, key.name)
         if raw is None or leaving(raw):
             self._removals.pop(key, None)
