@@ -172,11 +172,12 @@ class Worker(AgentServer):
             self._keep_warm()
 
         if self._refill is None:
-            self._proc_pool.set_target_idle_processes(0)  # a call that finds no warm process still gets one at once
             self._refill = asyncio.get_running_loop().call_later(REFILL_SECONDS, refill)
+            self._keep_warm()
 
     def _keep_warm(self) -> None:
-        most = self._settings.num_idle_processes
+        # While a refill is to come, none: a call that finds no warm process still gets one at once.
+        most = 0 if self._refill else self._settings.num_idle_processes
         self._proc_pool.set_target_idle_processes(self.admission.worth_keeping_warm(most, self._running()))
 
     def _on_started(self) -> None:
@@ -185,12 +186,12 @@ class Worker(AgentServer):
     def _on_process_closed(self, process: ProcJobExecutor) -> None:
         self._deaths.closed(process, worker_closes=self._closed)
         if process.running_job is not None and self._registered:
-            self._telling = asyncio.create_task(self._tell_of_room())
+            self._telling = asyncio.create_task(self._use_room())
 
-    async def _tell_of_room(self) -> None:
-        """Tell LiveKit now that a place is free: it sends a full worker nothing, and the SDK tells it every 2.5 s."""
-        if self._refill is None:
-            self._keep_warm()
+    async def _use_room(self) -> None:
+        """Keep a process for the place that is free, and tell LiveKit of it now: it sends a full worker nothing, and
+        the SDK tells it every 2.5 s."""
+        self._keep_warm()
         self._worker_load = self._load()
         await self._update_worker_status()
 
