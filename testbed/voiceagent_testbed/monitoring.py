@@ -31,6 +31,12 @@ def questions() -> list[str]:
     return asked + [rule["expr"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 
 
+def example(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the VoiceAgent of an example, and what scales it."""
+    agent, scaler = yaml.safe_load_all((AUTOSCALING / name).read_text())
+    return agent, scaler
+
+
 def adapter_rule() -> dict[str, Any]:
     """Return the rule by which prometheus-adapter answers the example for a HorizontalPodAutoscaler."""
     (rule,) = yaml.safe_load((AUTOSCALING / "prometheus-adapter" / "values.yaml").read_text())["rules"]["external"]
@@ -39,7 +45,7 @@ def adapter_rule() -> dict[str, Any]:
 
 def keda_question() -> str:
     """Return what KEDA asks Prometheus by its example."""
-    _, scaled = yaml.safe_load_all((AUTOSCALING / "keda.yaml").read_text())
+    _, scaled = example("keda.yaml")
     return str(scaled["spec"]["triggers"][0]["metadata"]["query"])
 
 

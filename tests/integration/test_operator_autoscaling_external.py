@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 
 from voiceagent_testbed.cluster.external_metrics import ExternalMetrics
 from voiceagent_testbed.cluster.operator_bench import WORKER_PORT, Object, OperatorBench, PlayedWorker
-from voiceagent_testbed.monitoring import AUTOSCALING, adapter_rule, keda_question
+from voiceagent_testbed.monitoring import adapter_rule, example, keda_question
 from voiceagent_testbed.prometheus import Prometheus
 
 CRD = Path(__file__).parents[2] / "crds" / "voiceagent.dev_voiceagents.yaml"
@@ -24,10 +23,6 @@ AUTOSCALERS = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
 OFTEN = ("--horizontal-pod-autoscaler-sync-period=2s",)
 # The controllers look for new kinds, such as VoiceAgents, twice a minute.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
-
-
-def example(name: str) -> list[Any]:
-    return list(yaml.safe_load_all((AUTOSCALING / name).read_text()))
 
 
 def made_by_keda(scaled: Object) -> Object:

@@ -1,19 +1,11 @@
 """What an autoscaler of the cluster goes by in the examples is what the VoiceAgent beside it says."""
 
-from typing import Any
-
-import yaml
-
-from voiceagent_testbed.monitoring import AUTOSCALING, adapter_rule
-
-
-def example(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    agent, autoscaler = yaml.safe_load_all((AUTOSCALING / name).read_text())
-    return agent, autoscaler["spec"]
+from voiceagent_testbed.monitoring import adapter_rule, example
 
 
 def test_a_horizontal_pod_autoscaler_has_the_limits_and_the_places_of_its_voice_agent() -> None:
-    agent, spec = example("hpa.yaml")
+    agent, autoscaler = example("hpa.yaml")
+    spec = autoscaler["spec"]
     assert spec["maxReplicas"] == agent["spec"]["autoscaling"]["maxReplicas"]
     assert spec["scaleTargetRef"]["name"] == agent["metadata"]["name"]
     (metric,) = [each["external"] for each in spec["metrics"]]
@@ -23,7 +15,8 @@ def test_a_horizontal_pod_autoscaler_has_the_limits_and_the_places_of_its_voice_
 
 
 def test_a_scaled_object_has_the_limits_and_the_places_of_its_voice_agent() -> None:
-    agent, spec = example("keda.yaml")
+    agent, scaled = example("keda.yaml")
+    spec = scaled["spec"]
     assert spec["maxReplicaCount"] == agent["spec"]["autoscaling"]["maxReplicas"]
     assert spec["scaleTargetRef"]["name"] == agent["metadata"]["name"]
     (trigger,) = [each["metadata"] for each in spec["triggers"]]
