@@ -18,7 +18,7 @@ make --no-print-directory lint verify
 step "unit and contract"
 "$bin/python" -m pytest -q tests/unit tests/contract
 step "waiting for the binaries and images (log: $log)"
-if ! wait "$prepare"; then
+if ! { wait "$prepare" && "$bin/voiceagent-testbed" prepare health >>"$log" 2>&1; }; then
     tail -n 30 "$log" >&2
     echo "The preparation failed; its whole log is $log" >&2
     exit 1
