@@ -7,22 +7,20 @@ cached program is never stale, and two programs that need the same one build it 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic
-from typing import IO
 
 from .errors import TestbedError
+from .locks import locked
 from .processes import last_words, run
 
 SOURCES = Path(__file__).resolve().parents[1] / "go"
@@ -218,26 +216,6 @@ class Builder:
                     raise TestbedError(f"Building {name} failed; its log is {log}:\n{last_words(log, 15)}")
             folder.rename(target)
         log.unlink()
-
-
-@contextlib.asynccontextmanager
-async def locked(file: Path) -> AsyncIterator[None]:
-    """Hold a lock between programs: a lock file that the kernel releases when its holder ends."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with file.open("w") as stream:
-            if _acquire(stream, file):
-                yield
-                return
-        await asyncio.sleep(0.1)
-
-
-def _acquire(stream: IO[str], file: Path) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(stream.fileno()).st_ino == file.stat().st_ino  # the last holder may have removed the file
-    except (BlockingIOError, FileNotFoundError):
-        return False
 
 
 def order(modules: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .errors import TestbedError
+from .locks import locked
 from .processes import run
 
 # program -> the Debian and Ubuntu package that brings it
@@ -24,6 +25,8 @@ NODE_PACKAGES = {
 }
 SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 DOCKER_SECONDS = 20.0
+# apt-get does not wait for another one that reads the lists.
+PACKAGES_LOCK = Path("/run/voiceagent-packages.lock")
 
 
 def check() -> None:
@@ -72,9 +75,10 @@ async def install_packages(packages: dict[str, str], announce: Callable[[str], N
         )
     announce(f"install the Debian packages {' '.join(wanted)}")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with services_stay_down():
-        await run("apt-get", "update", "-qq", env=env, timeout=600)
-        await run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted, env=env, timeout=900)
+    async with locked(PACKAGES_LOCK):
+        with services_stay_down():
+            await run("apt-get", "update", "-qq", env=env, timeout=600)
+            await run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted, env=env, timeout=900)
     if lacking := missing(packages):
         raise TestbedError(f"These programs are still missing after {' '.join(wanted)}: {', '.join(lacking)}")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from voiceagent_testbed.binaries import locked
 from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.locks import locked
 from voiceagent_testbed.processes import Identity, Process, last_words, recorded, run, started_at, wait_until
 
 

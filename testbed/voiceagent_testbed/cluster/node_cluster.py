@@ -15,8 +15,9 @@ from pathlib import Path
 from time import monotonic
 
 from voiceagent_testbed import machine
-from voiceagent_testbed.binaries import Binaries, Progress, State, build, locked
+from voiceagent_testbed.binaries import Binaries, Progress, State, build
 from voiceagent_testbed.errors import TestbedError
+from voiceagent_testbed.locks import locked
 from voiceagent_testbed.part import Part
 from voiceagent_testbed.processes import recorded, run
 
