@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from voiceagent_operator.act import steps
 from voiceagent_operator.autoscaler import Autoscaler
 from voiceagent_operator.layering import effective
 from voiceagent_operator.metrics import Metrics
@@ -229,10 +231,11 @@ class Rollouts(RuleBasedStateMachine):
         self.sight = self.observe()
 
     @precondition(lambda self: self.sight is not None)
-    @rule(writes=st.sampled_from([0, 1, 2, ALL, ALL, ALL]))
-    def the_operator_acts(self, writes: int) -> None:
+    @rule(writes=st.sampled_from([0, 1, 2, ALL, ALL, ALL]), order=st.integers(0, 99))
+    def the_operator_acts(self, writes: int, order: int) -> None:
+        """It may end after any write; what it writes at once arrives in any order."""
         assert self.sight
-        self.act(*self.sight, writes)
+        self.act(*self.sight, writes, order)
         self.sight = None
 
     @rule(rounds=st.integers(1, 5))
@@ -252,7 +255,7 @@ class Rollouts(RuleBasedStateMachine):
     def observe(self) -> tuple[Object, Observation]:
         return copied(self.agent), self.world.observed()
 
-    def act(self, raw: Object, observation: Observation, writes: int = ALL) -> bool:
+    def act(self, raw: Object, observation: Observation, writes: int = ALL, order: int = 0) -> bool:
         """Take a step as `reconcile.py` does; return whether there was nothing to write."""
         now, (installed, defaults) = self.world.now, self.installation
         own = [d for d in observation.of_kind("Deployment") if owned_by(d, "va")]
@@ -269,7 +272,9 @@ class Rollouts(RuleBasedStateMachine):
         spec, limit = agent.spec, agent.spec.rollout.max_draining if agent.spec.rollout else None
         paused, only_grow = bool(spec.paused), bool(spec.paused_scale_in)
         Step(current, asked.target, limit, only_grow, paused, now, seen, decided.actions).hold()
-        done = all(self.world.write(action) for action in decided.actions[:writes])
+        chance = Random(order)
+        arriving = [each for step in steps(decided.actions) for each in chance.sample(step, len(step))]
+        done = all(self.world.write(action) for action in arriving[:writes])
         if done and writes == ALL:
             facts = Seen(
                 agent, current, decided.workers, seen, tuple(own), decided.decision.held, decided.blocked,
