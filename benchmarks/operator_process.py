@@ -1,0 +1,76 @@
+"""The operator as a process: what it uses, and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import aiohttp
+import psutil
+
+from voiceagent_testbed.cluster.control_plane import ControlPlane
+from voiceagent_testbed.ports import free_port
+from voiceagent_testbed.processes import Process
+
+
+class Operator:
+    """The operator's process, its figures and its metrics."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.port = free_port()
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "OTEL"))}
+        env = kept | {
+            "KUBECONFIG": str(plane.kubeconfig),
+            "VOICEAGENT_OPERATOR_WORKER_IMAGE": "registry.example.com/worker:1",
+            "VOICEAGENT_OPERATOR_PORT": str(self.port),
+            "VOICEAGENT_OPERATOR_LOG_LEVEL": "WARNING",
+        }
+        self.process: Process = plane.process("operator", [sys.executable, "-m", "voiceagent_operator"], env=env)
+
+    def start(self) -> None:
+        """Start it."""
+        self.process.start()
+        assert self.process.identity
+        self.system = psutil.Process(self.process.identity.pid)
+
+    def cpu(self) -> float:
+        """CPU seconds used since the start."""
+        times = self.system.cpu_times()
+        return float(times.user + times.system)
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        return float(self.system.memory_info().rss) / 1e6
+
+    async def metric(self, name: str, label: str = "") -> float:
+        """Return a metric summed over its labels; 0 while the process does not answer."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.port}/metrics") as answer,
+            ):
+                text = await answer.text()
+        except aiohttp.ClientError:
+            return 0.0
+        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")) and label in line]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    async def writes(self) -> float:
+        """Return how many writes it has sent."""
+        return await self.metric("voiceagent_operator_api_requests_total", 'verb="P') + await self.metric(
+            "voiceagent_operator_api_requests_total", 'verb="DELETE"'
+        )
+
+    async def reads(self) -> float:
+        """Return how many reads it has sent."""
+        return await self.metric("voiceagent_operator_api_requests_total", 'verb="GET"')
+
+    async def reconciles(self) -> float:
+        """Return how many reconciles have ended."""
+        return await self.metric("voiceagent_operator_reconciles_total")
+
+    async def settled(self, reconciles: int) -> None:
+        """Wait until so many reconciles have ended and none waits."""
+        while await self.reconciles() < reconciles or await self.metric("voiceagent_operator_queue_depth"):
+            await asyncio.sleep(0.2)
