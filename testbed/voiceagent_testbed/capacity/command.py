@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import Annotated
@@ -85,6 +86,8 @@ def capacity(  # noqa: PLR0917 (typer's way to declare options)
         advice = write(outcome.found, folder) if outcome.found.steps else None
     except (TestbedError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # it stays where anything is in it
+            folder.rmdir()
         raise typer.Exit(1) from None
     if outcome.found.steps:
         show(outcome.found, advice, folder, Console(highlight=False))

@@ -19,11 +19,15 @@ class Kubectl:
     context: str | None = None
 
     async def __call__(self, *args: str, stdin: str | None = None, timeout: float = 60.0) -> str:
-        """Run kubectl and return what it prints; a failure is a TestbedError with its words."""
+        """Run kubectl and return what it prints; a failure is a TestbedError with its last word."""
         context = ["--context", self.context] if self.context else []
         given = None if stdin is None else stdin.encode()
         words = [self.program, *context, "-n", self.namespace, *args]
-        return await run(*words, stdin=given, timeout=timeout, apart=True)
+        try:
+            return await run(*words, stdin=given, timeout=timeout, apart=True)
+        except TestbedError as error:
+            said = str(error).splitlines()
+            raise TestbedError(said[0] if len(said) == 1 else f"kubectl failed: {said[-1]}") from None
 
     async def agent(self, name: str) -> dict[str, Any]:
         """Return a VoiceAgent as the API server has it."""

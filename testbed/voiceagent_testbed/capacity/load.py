@@ -74,6 +74,8 @@ class Load:
         before, rested = await self._rest()
         found.idle_cpu_cores, found.idle_memory_bytes = round(cores(before, rested), 3), rested.memory_bytes
         for done, calls in enumerate(self.plan.steps):
+            if done:
+                await self._rest()
             minutes = self.plan.rest_s(done) / 60
             self.say(f"step {done + 1} of {len(self.plan.steps)}: {calls} at once; at most {minutes:.0f} min left")
             step = await self._step(calls)
@@ -82,7 +84,6 @@ class Load:
             if why := broken(step, found.steps[0], found.bound):
                 found.ended = why
                 return
-            await self._rest()
         found.ended = "All steps are done."
 
     async def _practise(self) -> None:
