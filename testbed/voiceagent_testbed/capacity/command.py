@@ -86,11 +86,14 @@ def capacity(  # noqa: PLR0917 (typer's way to declare options)
         advice = write(outcome.found, folder) if outcome.found.steps else None
     except (TestbedError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    finally:
         with contextlib.suppress(OSError):  # it stays where anything is in it
             folder.rmdir()
-        raise typer.Exit(1) from None
     if outcome.found.steps:
         show(outcome.found, advice, folder, Console(highlight=False))
+    elif outcome.stopped:
+        say("stopped before anything was measured")
     if outcome.problem:
         errors.print(f"error: {outcome.problem}", style="red", markup=False, soft_wrap=True)
     raise typer.Exit(STOPPED if outcome.stopped else 1 if outcome.problem or not advice else 0)

@@ -137,9 +137,7 @@ class LoadedWorker:
                 ) from None
 
     async def delete(self) -> None:
-        """Delete it, if it is ours, and wait until its pods are gone."""
-        if not self.ours:
-            return
+        """Delete it and wait until its pods are gone."""
 
         async def gone() -> bool:
             await asyncio.sleep(LOOK_SECONDS)

@@ -85,8 +85,9 @@ async def _with_copy(worker: LoadedWorker, load: Load, found: Measurement, say: 
     except StoppedError:
         found.ended = "Stopped before the end."
     finally:
-        say(f"takes {worker.name} away")
-        await worker.delete()
+        if worker.ours:
+            say(f"takes {worker.name} away")
+            await worker.delete()
 
 
 def chosen(steps: str, most: int | None, agent: Mapping[str, Any]) -> tuple[int, ...]:
