@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import web
 
-from . import health
+from . import cgroup, health
 from .errors import Reason, WorkerError
 from .telemetry.metrics import Metrics
 from .worker import Worker
@@ -53,7 +53,7 @@ class Endpoints:
         return web.json_response(health.status(self._worker.snapshot()))
 
     async def _render(self, _: web.Request) -> web.Response:
-        body = self._metrics.render(self._worker.snapshot())
+        body = self._metrics.render(self._worker.snapshot(), cgroup.usage())
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _sdk(self, request: web.Request) -> web.Response:

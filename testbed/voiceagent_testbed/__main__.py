@@ -11,12 +11,14 @@ from rich.console import Console
 
 from . import demo as demonstration
 from . import testbed
-from .caller.__main__ import EXAMPLES, call
+from .caller import __main__ as caller
+from .capacity import command as capacity
 from .errors import TestbedError
 from .progress import Board
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
-app.command("call", help=EXAMPLES)(call)
+app.command("call", help=caller.EXAMPLES)(caller.call)
+app.command("capacity", help=capacity.EXAMPLES)(capacity.capacity)
 console = Console(stderr=True)
 
 STOPPED = 130
@@ -73,7 +75,7 @@ def prepare(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    caller.main(app)
 
 
 if __name__ == "__main__":

@@ -220,9 +220,14 @@ def recorded(directory: Path) -> list[Identity]:
 
 
 async def run(
-    *argv: str | Path, env: Mapping[str, str] | None = None, stdin: bytes | None = None, timeout: float = 120
+    *argv: str | Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    timeout: float = 120,
+    apart: bool = False,
 ) -> str:
-    """Run a short command and return its standard output; a failure is a TestbedError with its standard error."""
+    """Run a short command and return its standard output; a failure is a TestbedError with its standard error. One that
+    runs `apart` is not interrupted by a Ctrl-C at the terminal."""
     words = [str(word) for word in argv]
     try:
         child = await asyncio.create_subprocess_exec(
@@ -231,6 +236,7 @@ async def run(
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=apart,
         )
     except FileNotFoundError as error:
         raise TestbedError(f"The program {words[0]} is not installed") from error

@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from voiceagent_runtime import health, podinfo
-from voiceagent_runtime.capacity import Cordon, Load
+from voiceagent_runtime.capacity import Cordon, Load, Usage
 from voiceagent_runtime.config import AgentConfig
 from voiceagent_runtime.connection import connection_problem
 from voiceagent_runtime.errors import Problem, Reason
@@ -156,7 +156,7 @@ def test_an_observation_is_counted_under_its_label() -> None:
     metrics = Metrics()
     metrics.observe(Observation("call_ended", label="completed"))
     metrics.observe(Observation("turn", 0.3, "llm_ttft"))
-    text = metrics.render(SERVING).decode()
+    text = metrics.render(SERVING, Usage(at=0.0)).decode()
     assert 'voiceagent_calls_ended_total{outcome="completed"} 1.0' in text
     assert 'voiceagent_turn_seconds_count{stage="llm_ttft"} 1.0' in text
     assert "voiceagent_ready 1.0" in text
@@ -164,10 +164,10 @@ def test_an_observation_is_counted_under_its_label() -> None:
 
 def test_an_unknown_label_makes_no_new_series() -> None:
     metrics = Metrics()
-    before = metrics.render(SERVING).decode().count("voiceagent_")
+    before = metrics.render(SERVING, Usage(at=0.0)).decode().count("voiceagent_")
     metrics.observe(Observation("call_ended", label="caller-4711"))
     metrics.observe(Observation("nonsense"))
-    assert metrics.render(SERVING).decode().count("voiceagent_") == before
+    assert metrics.render(SERVING, Usage(at=0.0)).decode().count("voiceagent_") == before
 
 
 def test_a_messages_latencies_become_observations_by_stage() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from voiceagent_runtime.capacity import Cordon, Load
+from voiceagent_runtime.capacity import Cordon, Load, Usage
 from voiceagent_runtime.health import Snapshot
 from voiceagent_runtime.telemetry import channel
 from voiceagent_runtime.telemetry.catalog import CATALOG, Metric
@@ -33,10 +33,12 @@ SNAPSHOT = Snapshot(
     loads=Load(0.375, 0.1, 0.2),
 )
 
+USED = Usage(at=0.0)
+
 
 def exposed() -> dict[str, str]:
     """The names and types that a scrape sees, the SDK's and the process's aside."""
-    families = text_string_to_metric_families(Metrics().render(SNAPSHOT).decode())
+    families = text_string_to_metric_families(Metrics().render(SNAPSHOT, USED).decode())
     return {family.name: family.type for family in families if family.name.startswith("voiceagent_")}
 
 
@@ -45,11 +47,25 @@ def test_every_metric_of_the_catalogue_is_exposed_with_its_type_and_there_is_no_
 
 
 def test_every_series_is_there_before_anything_happened() -> None:
-    text = Metrics().render(SNAPSHOT).decode()
+    text = Metrics().render(SNAPSHOT, USED).decode()
     for metric in CATALOG:
         suffix = "_count" if metric.kind == "histogram" else ""
         for value in metric.values:
             assert f'{metric.exposed}{suffix}{{{metric.label}="{value}"}} 0.0' in text
+
+
+def test_what_the_container_used_is_as_the_kernel_says_and_its_cpu_time_never_falls() -> None:
+    metrics = Metrics()
+
+    def told(cpu: float, memory: int) -> tuple[float, float]:
+        lines = metrics.render(SNAPSHOT, Usage(at=0.0, cpu=cpu, memory=memory)).decode().splitlines()
+        values = dict(line.split() for line in lines if line.startswith(("voiceagent_cpu", "voiceagent_memory")))
+        return float(values["voiceagent_cpu_seconds_total"]), float(values["voiceagent_memory_bytes"])
+
+    assert told(12.5, 600) == (12.5, 600)
+    assert told(14.0, 500) == (14.0, 500)
+    assert told(13.0, 500) == (14.0, 500), "some hosts serve counters that go back"
+    assert told(15.0, -1) == (15.0, 0)
 
 
 @pytest.mark.parametrize("metric", CATALOG, ids=lambda metric: metric.name)
@@ -61,10 +77,10 @@ def test_every_metric_is_explained_and_its_query_asks_for_it(metric: Metric) -> 
 @given(name=st.text(), label=st.text(), value=st.floats())
 def test_whatever_is_observed_makes_no_new_series(name: str, label: str, value: float) -> None:
     metrics = Metrics()
-    before = metrics.render(SNAPSHOT).count(b"\nvoiceagent_")
+    before = metrics.render(SNAPSHOT, USED).count(b"\nvoiceagent_")
     metrics.observe(Observation(name, value, label))
     metrics.observe(Observation("call_ended", value, label))
-    assert metrics.render(SNAPSHOT).count(b"\nvoiceagent_") == before
+    assert metrics.render(SNAPSHOT, USED).count(b"\nvoiceagent_") == before
 
 
 @pytest.fixture

@@ -104,6 +104,15 @@ CATALOG = (
     Metric("gauge", "voiceagent_ready", "1 while /ready answers 200.", "count(voiceagent_ready == 0)"),
     Metric("gauge", "voiceagent_cordoned", "1 while the operator keeps new calls away.", "sum(voiceagent_cordoned)"),
     Metric("gauge", "voiceagent_draining", "1 after SIGTERM.", "sum(voiceagent_draining)"),
+    _counter(
+        "voiceagent_cpu_seconds", "CPU time that the worker's container has used, as the kernel counts it.", "cpu"
+    ),
+    Metric(
+        "gauge",
+        "voiceagent_memory_bytes",
+        "Memory that the worker's container uses, without what the kernel can take back; 0 where it cannot be read.",
+        "max(voiceagent_memory_bytes)",
+    ),
     _counter("voiceagent_calls_started", "Calls that this worker began.", "call_started"),
     _counter("voiceagent_calls_ended", "Calls that ended, by outcome.", "call_ended", ("outcome", OUTCOMES)),
     _counter(

@@ -15,6 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from voiceagent_runtime.capacity import Usage
 from voiceagent_runtime.health import Snapshot, problem
 
 from .catalog import CATALOG, Metric
@@ -36,6 +37,7 @@ class Metrics:
             for each in CATALOG
             if each.kind == "gauge"
         }
+        self._cpu_seconds = 0.0
 
     def _sinks_of(self, metric: Metric) -> dict[str, Sink]:
         """Make the metric with all its series, so that a rate() sees the first increase of each."""
@@ -52,8 +54,10 @@ class Metrics:
         if sink is not None and observation.value >= 0:
             sink(observation.value)
 
-    def render(self, snapshot: Snapshot) -> bytes:
+    def render(self, snapshot: Snapshot, usage: Usage) -> bytes:
         """Return the text format: the worker's own metrics, then the SDK's and the process's."""
+        self.observe(Observation("cpu", usage.cpu - self._cpu_seconds))
+        self._cpu_seconds = max(self._cpu_seconds, usage.cpu)  # some hosts serve counters that go back
         now: dict[str, Any] = {
             "live_calls": snapshot.sessions,
             "capacity": snapshot.capacity,
@@ -61,6 +65,7 @@ class Metrics:
             "load_calls": snapshot.loads.calls,
             "load_cpu": snapshot.loads.cpu,
             "load_memory": snapshot.loads.memory,
+            "memory_bytes": max(0, usage.memory),
             "registered": snapshot.registered,
             "ready": problem(snapshot) is None,
             "cordoned": snapshot.cordon.holds,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from rich.console import Console
 from voiceagent_testbed.errors import TestbedError
 
 from .call import TIME_LIMIT_S, Call, Dial, finish, hold_many, prepare
+from .phone import keep_quiet
 from .report import CallReport, summarize
 from .script import Script, parse_duration
 from .table import show_call, show_summary
@@ -41,7 +41,8 @@ Exit code: 0 all went well, 1 a call was dropped or could not be made, 130 stopp
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def _seconds(value: str) -> float:
+def seconds(value: str) -> float:
+    """Return the seconds of an option such as 500ms."""
     try:
         return float(str(parse_duration(value)))
     except ValueError as error:
@@ -66,15 +67,14 @@ def call(  # noqa: PLR0917 (typer's way to declare options)
     timeout: Annotated[str, typer.Option(help="Longest time a call may take.")] = f"{TIME_LIMIT_S:g}s",
 ) -> None:
     """Run the calls, print the reports, exit with their verdict."""
-    logging.getLogger("livekit").addHandler(logging.NullHandler())  # its errors quote tokens; ours say it better
-    logging.getLogger("livekit").propagate = False
+    keep_quiet()
     errors = Console(stderr=True, highlight=False)
     try:
         chosen = Script.load(script) if script else Script.default()
-        dial = Dial(url, api_key, api_secret, token, agent_name, _seconds(timeout))
+        dial = Dial(url, api_key, api_secret, token, agent_name, seconds(timeout))
         if token and (not room or calls > 1):
             raise TestbedError("A ready token is for one room and one call: give --room too, and no --calls.")
-        held, stopped = asyncio.run(_run(dial, _rooms(room, calls), chosen, _seconds(stagger), errors))
+        held, stopped = asyncio.run(_run(dial, _rooms(room, calls), chosen, seconds(stagger), errors))
         errors.print("[dim]measuring, writing[/]")
         done = [finish(item, folder=record, picture=picture, transcribe=transcribe).report for item in held]
     except TestbedError as error:
@@ -126,11 +126,11 @@ def _print(reports: list[CallReport], as_json: bool) -> None:
         show_summary(summarize(reports), console)
 
 
-def main() -> NoReturn:
+def main(commands: typer.Typer = app) -> NoReturn:
     """Run the command, and leave without tearing the interpreter down: there the LiveKit client's native threads may
     abort the process, when everything has been told."""
     try:
-        app()
+        commands()
     except SystemExit as end:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -7,6 +7,7 @@ arrival, and notes what happens on the line. It decides nothing and measures not
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Coroutine
@@ -52,6 +53,12 @@ class Line:
     lost_reason: str | None = None
     reconnects: int = 0
     underruns: int = 0  # times this process was too slow to keep its own speech flowing
+
+
+def keep_quiet() -> None:
+    """Keep LiveKit's client from logging: its errors quote tokens, and ours say it better."""
+    logging.getLogger("livekit").addHandler(logging.NullHandler())
+    logging.getLogger("livekit").propagate = False
 
 
 def mint_token(api_key: str, api_secret: str, *, room: str, identity: str, agent_name: str = "") -> str:
