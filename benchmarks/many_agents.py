@@ -25,8 +25,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nodes import Nodes
 from voiceagent_testbed.cluster.control_plane import ControlPlane
+from voiceagent_testbed.fleet.client import Client
+from voiceagent_testbed.fleet.nodes import Nodes
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process
 
@@ -43,26 +44,6 @@ OBJECTS = (
 )
 AGENTS = "/apis/voiceagent.dev/v1alpha1/namespaces/{}/voiceagents"
 Figures = dict[str, float]
-
-
-class Client:
-    """A plain client of the API server."""
-
-    def __init__(self, plane: ControlPlane) -> None:
-        self.session = aiohttp.ClientSession(plane.url, connector=aiohttp.TCPConnector(ssl=plane.tls("admin")))
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self.session.close()
-
-    async def ask(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> dict[str, Any]:
-        """Send one request; a failure is an exception with the API server's words."""
-        headers = {"Content-Type": kind}
-        async with self.session.request(method, path, data=json.dumps(body), headers=headers) as answer:
-            told: dict[str, Any] = await answer.json()
-            if not answer.ok:
-                raise RuntimeError(f"{method} {path}: {told.get('message')}")
-            return told
 
 
 async def every(things: Iterable[Any], work: Callable[[Any], Awaitable[Any]]) -> float:

@@ -1,0 +1,68 @@
+"""One HTTP server for all workers: each listens on a loopback address of its own, by which the server tells them
+apart."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Set
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from voiceagent_testbed.cluster.operator_bench import WORKER_PORT
+
+from .worker import Mood, PlayedWorker
+
+SILENCE_SECONDS = 10.0
+"""Longer than anybody waits for a worker's answer."""
+
+
+class StatusServer:
+    """Answers /status for each worker that listens."""
+
+    def __init__(self, away: Set[str]) -> None:
+        """Serve; workers on the nodes that are `away` are not to be reached."""
+        self._away = away
+        self._numbers = itertools.count()
+        self._workers: dict[str, PlayedWorker] = {}
+        self._sites: dict[str, web.TCPSite] = {}
+        application = web.Application()
+        application.router.add_get("/status", self._status)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+
+    async def up(self) -> None:
+        """Get ready for workers."""
+        await self._runner.setup()
+
+    async def down(self) -> None:
+        """Close all sockets."""
+        await self._runner.cleanup()
+
+    def address(self) -> str:
+        """Return an address that nobody has had in this process."""
+        number = next(self._numbers)
+        return f"127.{180 + os.getpid() % 70}.{number // 250}.{number % 250 + 1}"
+
+    async def open(self, worker: PlayedWorker) -> None:
+        """Let a worker listen."""
+        self._workers[worker.address] = worker
+        site = self._sites[worker.address] = web.TCPSite(self._runner, worker.address, WORKER_PORT)
+        await site.start()
+
+    async def close(self, worker: PlayedWorker) -> None:
+        """Refuse a worker's connections."""
+        self._workers.pop(worker.address, None)
+        if site := self._sites.pop(worker.address, None):
+            await site.stop()
+
+    async def _status(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        worker = self._workers.get(request.transport.get_extra_info("sockname")[0])
+        if worker is None or worker.mood is Mood.FAILING:
+            return web.Response(status=500)
+        if worker.mood is Mood.SILENT or worker.node in self._away:
+            await asyncio.sleep(SILENCE_SECONDS)
+            return web.Response(status=503)
+        return web.json_response(worker.status(datetime.now(UTC)))
