@@ -38,7 +38,7 @@ class Fleet(Part):
     def __init__(
         self, directory: Path, crd: Path, agents: Sequence[Asked], *, pace: Pace, nodes: int, seed: int
     ) -> None:
-        self._crd, self._agents, self._nodes, self._pace = crd, agents, nodes, pace
+        self._crd, self._agents, self._count, self._pace = crd, agents, nodes, pace
         self._seed = seed
         self._directory = directory
         self._stack = AsyncExitStack()
@@ -48,18 +48,18 @@ class Fleet(Part):
         self.desired: dict[str, int] = {}
 
     async def up(self) -> None:
-        """Bring everything up, and wait until all VoiceAgents have the workers that they ask for at least."""
+        """Bring everything up, and wait until all VoiceAgents have the workers that they need without calls."""
         self.plane = ControlPlane(directory=self._directory / "plane", controller_flags=CONTROLLER_FLAGS)
         await self._stack.enter_async_context(self.plane)
         await self.plane.kubectl("apply", "-f", self._crd)
         self.client = Client(self.plane)
         self._stack.push_async_callback(self.client.close)
         told = self.dispatch.hear
-        nodes = Nodes(self.client, count=self._nodes, pace=self._pace, seed=self._seed, tell=told)
-        await self._stack.enter_async_context(nodes)
+        self.nodes = Nodes(self.client, count=self._count, pace=self._pace, seed=self._seed, tell=told)
+        await self._stack.enter_async_context(self.nodes)
         operators = Operators(self.plane, self.client, self._directory)
         await self._stack.enter_async_context(operators)
-        self.faults = Faults(self.plane, operators, nodes, self.dispatch, self.record, Random(self._seed))
+        self.faults = Faults(self.plane, operators, self.nodes, self.dispatch, self.record, Random(self._seed))
         for work in (self._follow_numbers, self._probe_loop, self._probe_api_server):
             self._tasks.append(asyncio.create_task(work()))
         for namespace in sorted({each.namespace for each in self._agents} - {"default"}):
@@ -77,29 +77,39 @@ class Fleet(Part):
         await self._stack.aclose()
 
     async def play(self, callers: Sequence[Caller], faults: list[Planned], seconds: float) -> None:
-        """Let people call and things go wrong, for so many seconds from now."""
+        """Let people call and things go wrong, for so many seconds from now; raise what ends a part of the fleet."""
         begin = self.record.now
+        calling = asyncio.create_task(self._call(callers, begin, begin + seconds))
         breaking = asyncio.create_task(self.faults.play(faults, begin))
+        watched: set[asyncio.Future[None]] = {calling, breaking, self.nodes.failed, *self._tasks}
         try:
-            for each in callers:
-                await asyncio.sleep(max(0.0, begin + each.at - self.record.now))
-                self.dispatch.call(each.agent, each.length)
-                if breaking.done():
-                    breaking.result()
-            await asyncio.sleep(max(0.0, begin + seconds - self.record.now))
+            while not calling.done():
+                done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    each.result()
         finally:
+            calling.cancel()
             breaking.cancel()
-            with suppress(asyncio.CancelledError):
-                await breaking
+            await asyncio.gather(calling, breaking, return_exceptions=True)
+
+    async def _call(self, callers: Sequence[Caller], begin: float, end: float) -> None:
+        for each in callers:
+            await asyncio.sleep(max(0.0, begin + each.at - self.record.now))
+            self.dispatch.call(each.agent, each.length)
+        await asyncio.sleep(max(0.0, end - self.record.now))
 
     @property
     def serving(self) -> int:
         """Return how many workers take new calls."""
-        return sum(not each.closed and not each.told for mine in self.dispatch.workers.values() for each in mine)
+        return sum(
+            each.registered and not each.closed and not each.told
+            for mine in self.dispatch.workers.values()
+            for each in mine
+        )
 
     async def _begun(self) -> bool:
         mine = self.dispatch.workers
-        return all(len(mine[each.name]) >= each.minimum == self.desired.get(each.name) for each in self._agents)
+        return all(len(mine[each.name]) == self.desired.get(each.name) == each.needed(0) for each in self._agents)
 
     async def _follow_numbers(self) -> None:
         async for event, thing in self.client.follow(VOICE_AGENTS):
@@ -119,9 +129,9 @@ class Fleet(Part):
     async def _probe_api_server(self) -> None:
         while True:
             began = monotonic()
-            with suppress(*AWAY, RefusedError):
+            with suppress(*AWAY, RefusedError):  # not slow but away: a fault
                 await self.client.ask("GET", "/api/v1/namespaces/default")
-            self._note("the API server", monotonic() - began, LATE_ANSWER_S)
+                self._note("the API server", monotonic() - began, LATE_ANSWER_S)
             await asyncio.sleep(PROBE_S)
 
     def _note(self, what: str, seconds: float, limit: float) -> None:

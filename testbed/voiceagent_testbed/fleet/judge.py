@@ -25,7 +25,8 @@ RECOVERY_S = 50.0
 DELAY_S = 15.0
 """For how long it is felt that the machine was too slow."""
 SKEW = 2
-"""Workers are not all asked at the same moment: so many calls may be counted twice or not at all."""
+"""Workers are not all asked at the same moment: so many calls that come or go meanwhile may be counted twice or not at
+all."""
 
 
 class Rule(StrEnum):
@@ -124,8 +125,8 @@ def _number(story: Story, agent: AgentStory) -> Iterator[tuple[float, str]]:
     any time of the window, unless the number is on its way down."""
     asked, since = agent.asked, LOOK_S + WRITE_S
     for second in _seconds(story, asked.window + since):
-        least = asked.needed(max(0, agent.calls.least(second - since, second) - SKEW))
-        most = asked.needed(agent.calls.most(second - asked.window - since, second) + SKEW)
+        least = asked.needed(_counted(agent, second - since, second)[0])
+        most = asked.needed(_counted(agent, second - asked.window - since, second)[1])
         low, high = agent.desired.low[second], agent.desired.high[second]
         falls = agent.desired.most(second - asked.period - since, second) > low
         right = high >= least and (low <= most or falls)
@@ -146,10 +147,17 @@ def _steady(agent: AgentStory) -> Iterator[tuple[float, str]]:
         for again, number in agent.changes[place + 1 :]:
             if again > at + asked.window:
                 break
-            most = asked.needed(agent.calls.most(again - LOOK_S - WRITE_S, again) + SKEW)
+            most = asked.needed(_counted(agent, again - LOOK_S - WRITE_S, again)[1])
             if number > last:
                 yield again, f"{number} workers again after {last}, and calls need {most}" if number > most else ""
             last = number
+
+
+def _counted(agent: AgentStory, since: float, to: float) -> tuple[int, int]:
+    """Return the fewest and the most calls that could be counted between two times."""
+    least, most = agent.calls.least(since, to), agent.calls.most(since, to)
+    skew = min(SKEW, most - least)
+    return least - skew if least > skew else 0, most + skew
 
 
 def _surely_seen(agent: AgentStory, since: float, to: float) -> int:

@@ -72,6 +72,8 @@ class Nodes(Part):
         self._server = StatusServer(self._away)
         self._writes: asyncio.Queue[PlayedWorker] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Raises what ended a part of the nodes' work."""
 
     async def up(self) -> None:
         """Register the nodes and begin to run pods."""
@@ -118,7 +120,12 @@ class Nodes(Part):
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+            self.failed.set_exception(error)
 
     async def _beat(self, name: str) -> None:
         while True:

@@ -85,6 +85,8 @@ class Setup:
     longest_start: float
     """From a pod's place on a node until its worker takes calls."""
     agents: tuple[Asked, ...]
+    about: dict[str, str] = field(default_factory=dict)
+    """What else a reader may want to know, by its name."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import Set
 from datetime import UTC, datetime
 
@@ -31,7 +32,9 @@ class StatusServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def up(self) -> None:
-        """Get ready for workers."""
+        """Get ready for workers: each takes a socket, and more when it is asked."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         await self._runner.setup()
 
     async def down(self) -> None:

@@ -85,7 +85,9 @@ class Story:
     told: list[Pod] = field(default_factory=list)
     lost: list[Call] = field(default_factory=list)
     begun: int = 0
-    pods: int = 0
+    made: int = 0
+    pods: Level = field(default_factory=Level)
+    """All that exist, of all VoiceAgents."""
 
 
 def tell(setup: Setup, events: Iterable[Event]) -> Story:
@@ -94,9 +96,9 @@ def tell(setup: Setup, events: Iterable[Event]) -> Story:
     teller = _Teller(story)
     for event in events:
         teller.take(event)
-    for each in story.agents.values():
-        for level in (each.calls, each.desired, each.serving):
-            level.until(story.end)
+    levels = (level for each in story.agents.values() for level in (each.calls, each.desired, each.serving))
+    for level in (*levels, story.pods):
+        level.until(story.end)
     for fault in story.faults.values():
         fault.end = min(fault.end, story.end)
     return story
@@ -142,11 +144,11 @@ class _Teller:
             self._story.lost.append(call)
 
     def _pod(self, pod: Pod) -> None:
+        self._count(pod)
         story, agent = self._story, self._story.agents[pod.agent]
         before = self._serving.get(pod.worker, False)
         match pod.what:
             case Moment.MADE | Moment.CRASHED:
-                story.pods += pod.what == Moment.MADE
                 self._starts[pod.worker] = pod.at
                 self._serving.pop(pod.worker, None)
             case Moment.READY:
@@ -162,3 +164,11 @@ class _Teller:
                 self._serving.pop(pod.worker, None)
         now = self._serving.get(pod.worker, False)
         agent.serving.set(pod.at, agent.serving.last + now - before)
+
+    def _count(self, pod: Pod) -> None:
+        story = self._story
+        if pod.what == Moment.MADE:
+            story.made += 1
+            story.pods.set(pod.at, story.pods.last + 1)
+        elif pod.what == Moment.GONE:
+            story.pods.set(pod.at, story.pods.last - 1)
