@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup demo demo-down test test-unit test-model test-contract test-chart test-integration test-e2e \
-	lint format generate verify lock images prepare bench bench-operator bench-autoscaling clean
+	lint format generate verify lock images prepare bench bench-operator bench-autoscaling bench-day clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -88,6 +88,10 @@ bench-operator: setup  ## The operator with up to 5,000 VoiceAgents on a real AP
 bench-autoscaling: setup  ## The autoscaler with up to 2,000 workers on a real API server
 	@$(BIN)/voiceagent-testbed prepare etcd kubernetes
 	$(BIN)/python benchmarks/autoscaling.py
+
+bench-day: setup  ## A day of 1,000 workers with faults, in 25 minutes; writes docs/reports/autoscaling-day
+	@$(BIN)/voiceagent-testbed prepare etcd kubernetes
+	$(BIN)/python benchmarks/day.py
 
 ##@ Parts
 

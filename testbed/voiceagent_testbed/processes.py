@@ -192,6 +192,16 @@ class Process:
     def _ended(self) -> TestbedError:
         return TestbedError(f"{self.name} has ended by itself; its log is {self.log}:\n{last_words(self.log)}")
 
+    async def kill(self) -> None:
+        """End the process as a crash does: without a word, and without its children."""
+        if identity := self.identity:
+
+            async def gone() -> bool:
+                return not identity.alive
+
+            identity.signal(signal.SIGKILL)
+            await wait_until(gone, timeout=KILL_SECONDS, what=f"{self.name} to be gone after SIGKILL")
+
     async def stop(self, grace: float = 10.0) -> None:
         """End the process: SIGTERM, and SIGKILL to its whole session when it still runs after `grace` seconds."""
         identity = self.identity

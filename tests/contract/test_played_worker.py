@@ -17,7 +17,7 @@ LEASE = "2026-01-05T12:10:00Z"
 
 
 def played(**state: object) -> PlayedWorker:
-    return PlayedWorker("desk", "desk-1", "default", "127.0.0.1", 4, **state)  # type: ignore[arg-type]
+    return PlayedWorker(0, "desk", "desk-1", "default", "127.0.0.1", 4, **state)  # type: ignore[arg-type]
 
 
 def real(calls: set[int], held: Cordon, *, draining: bool, registered: bool) -> dict[str, object]:

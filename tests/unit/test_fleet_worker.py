@@ -10,7 +10,7 @@ NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def worker(**state: object) -> PlayedWorker:
-    return PlayedWorker("desk", "desk-1", "default", "127.0.0.1", 2, registered=True, **state)  # type: ignore[arg-type]
+    return PlayedWorker(0, "desk", "desk-1", "default", "127.0.0.1", 2, registered=True, **state)  # type: ignore[arg-type]
 
 
 def test_a_worker_takes_calls_up_to_its_capacity() -> None:

@@ -113,6 +113,10 @@ class ControlPlane(Part):
         """Make credentials for a user, so that a test can act with the rights it has been given."""
         return self.authority.kubeconfig(file, self.url, user, group=group)
 
+    def running(self, name: str) -> Process:
+        """Return one of the programs, by the name that its log has."""
+        return next(each for each in self._processes if each.name == name)
+
     async def kubectl(self, *args: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
         """Run kubectl as the administrator and return what it prints; a failure is a TestbedError with its words."""
         binaries = self._binaries or await build("kubernetes")

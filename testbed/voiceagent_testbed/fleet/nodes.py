@@ -7,6 +7,7 @@ has ended.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,9 +68,12 @@ class Nodes(Part):
         """Nodes that are cut off from the cluster."""
         self._missed: dict[str, Object] = {}
         """Pods that changed meanwhile, by uid."""
+        self._numbers = itertools.count()
         self._server = StatusServer(self._away)
         self._writes: asyncio.Queue[PlayedWorker] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Raises what ended a part of the nodes' work."""
 
     @property
     def answered(self) -> int:
@@ -94,15 +98,14 @@ class Nodes(Part):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.down()
 
-    async def crash(self, worker: PlayedWorker) -> set[int]:
-        """Let a worker's process die, and be started again; return the calls that ended with it."""
-        lost = worker.die()
+    async def crash(self, worker: PlayedWorker) -> None:
+        """Let a worker's process die with its calls, and be started again."""
         worker.restarts += 1
         self._tell(Moment.CRASHED, worker)
+        worker.die()
         await self._server.close(worker)
         self._writes.put_nowait(worker)
         self._start_later(worker)
-        return lost
 
     def cut_off(self, name: str) -> None:
         """Cut a node off from API server and operator; its workers and their calls go on."""
@@ -122,7 +125,12 @@ class Nodes(Part):
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+            self.failed.set_exception(error)
 
     async def _beat(self, name: str) -> None:
         while True:
@@ -153,12 +161,13 @@ class Nodes(Part):
             self._obey(worker, pod)
 
     def _made(self, pod: Object) -> PlayedWorker:
-        meta = pod["metadata"]
+        meta, number = pod["metadata"], next(self._numbers)
         worker = PlayedWorker(
+            number=number,
             agent=meta["labels"][AGENT_LABEL],
             pod=meta["name"],
             namespace=meta["namespace"],
-            address=self._server.address(),
+            address=self._server.address(number),
             capacity=capacity(pod),
         )
         self._tell(Moment.MADE, worker)

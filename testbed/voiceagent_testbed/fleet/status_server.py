@@ -4,8 +4,8 @@ apart."""
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+import resource
 from collections.abc import Set
 from datetime import UTC, datetime
 
@@ -25,9 +25,8 @@ class StatusServer:
     def __init__(self, away: Set[str]) -> None:
         """Serve; workers on the nodes that are `away` are not to be reached."""
         self.answered = 0
-        """How many workers have said how they are, so far."""
+        """How many times a worker has said how it is."""
         self._away = away
-        self._numbers = itertools.count()
         self._workers: dict[str, PlayedWorker] = {}
         self._sites: dict[str, web.TCPSite] = {}
         application = web.Application()
@@ -35,16 +34,18 @@ class StatusServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def up(self) -> None:
-        """Get ready for workers."""
+        """Get ready for workers: each takes a socket, and more when it is asked."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         await self._runner.setup()
 
     async def down(self) -> None:
         """Close all sockets."""
         await self._runner.cleanup()
 
-    def address(self) -> str:
-        """Return an address that nobody has had in this process."""
-        number = next(self._numbers)
+    @staticmethod
+    def address(number: int) -> str:
+        """Return the address of the worker with this number, from 0."""
         return f"127.{180 + os.getpid() % 70}.{number // 250}.{number % 250 + 1}"
 
     async def open(self, worker: PlayedWorker) -> None:

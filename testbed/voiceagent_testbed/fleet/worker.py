@@ -25,6 +25,7 @@ class Mood(StrEnum):
 class PlayedWorker:
     """The worker in one pod."""
 
+    number: int
     agent: str
     pod: str
     namespace: str
