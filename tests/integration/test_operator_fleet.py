@@ -68,5 +68,5 @@ async def test_no_busy_worker_is_chosen_whatever_goes_wrong(tmp_path: Path) -> N
     assert verdict.failures(Rule.BUSY) == []
     assert {call.cause for call in story.lost} <= {"crashed"}
     assert len(story.faults) >= 5, "otherwise hardly anything went wrong"
-    assert verdict.checks[Rule.BUSY] >= 30, "otherwise hardly any worker went"
-    assert story.begun >= 500
+    assert verdict.checks[Rule.BUSY] >= 15, "otherwise hardly any worker went"
+    assert story.begun >= 300
