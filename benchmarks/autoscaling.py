@@ -33,7 +33,6 @@ CRD = FOLDER.parent / "crds" / "voiceagent.dev_voiceagents.yaml"
 AGENTS = [f"agent-{number}" for number in range(10)]
 ROOT = "/apis/voiceagent.dev/v1alpha1/namespaces/default/voiceagents"
 CAPACITY = 4
-DECISIONS = 40
 REST_SECONDS = 30.0
 ASKED_EVERY = 4.0
 """Seconds; as often as the operator asks the workers of an agent at rest."""
@@ -55,7 +54,8 @@ def spec(workers: int) -> Object:
 class Bench:
     """One control plane whose fleet grows."""
 
-    def __init__(self, plane: ControlPlane, client: Client, nodes: Nodes) -> None:
+    def __init__(self, plane: ControlPlane, client: Client, nodes: Nodes, decisions: int) -> None:
+        self._decisions = decisions
         self._plane, self._client, self._nodes = plane, client, nodes
         self._operator = Operator(plane)
         self._numbers = itertools.count()
@@ -139,7 +139,7 @@ class Bench:
         while another one's worker starts."""
         share, more, fewer = size // len(AGENTS), [], []
         cpu, began = self._operator.cpu(), monotonic()
-        for number in range(DECISIONS):
+        for number in range(self._decisions):
             agent = AGENTS[number % len(AGENTS)]
             for worker in self._serving(agent):
                 for _ in range(CAPACITY):
@@ -160,7 +160,7 @@ class Bench:
         }
 
 
-async def run(sizes: list[int], out: Path | None, console: Console) -> None:
+async def run(sizes: list[int], decisions: int, out: Path | None, console: Console) -> None:
     """Measure all sizes and print the table."""
     results: dict[int, Figures] = {}
     with tempfile.TemporaryDirectory(prefix="autoscaling-") as folder:
@@ -169,7 +169,7 @@ async def run(sizes: list[int], out: Path | None, console: Console) -> None:
             client = Client(plane)
             try:
                 async with Nodes(client) as nodes:
-                    bench = Bench(plane, client, nodes)
+                    bench = Bench(plane, client, nodes, decisions)
                     for size in sizes:
                         with console.status(f"{size} workers"):
                             results[size] = await bench.measure(size)
@@ -186,13 +186,14 @@ async def run(sizes: list[int], out: Path | None, console: Console) -> None:
 
 def main(
     sizes: Annotated[str, typer.Option(help="Numbers of workers, rising; multiples of ten.")] = "100,1000,2000",
+    decisions: Annotated[int, typer.Option(help="Decisions of each kind and size.", min=1)] = 20,
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Measure the autoscaler with many workers."""
     numbers = [int(size) for size in sizes.split(",")]
     if any(size % len(AGENTS) or size <= 0 for size in numbers):
         raise typer.BadParameter(f"--sizes {sizes}: each must be a multiple of {len(AGENTS)}.")
-    asyncio.run(run(numbers, out, Console()))
+    asyncio.run(run(numbers, decisions, out, Console()))
 
 
 if __name__ == "__main__":
