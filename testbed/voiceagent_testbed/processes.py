@@ -93,6 +93,10 @@ class Identity:
             os.waitpid(self.pid, os.WNOHANG)
         return started_at(self.pid) == self.started
 
+    async def gone(self) -> bool:
+        """Whether it has ended, to be waited for."""
+        return not self.alive
+
     def signal(self, number: int) -> None:
         """Send a signal if this very process still runs."""
         if self.alive:
@@ -195,29 +199,24 @@ class Process:
     async def kill(self) -> None:
         """End the process as a crash does: without a word, and without its children."""
         if identity := self.identity:
-
-            async def gone() -> bool:
-                return not identity.alive
-
             identity.signal(signal.SIGKILL)
-            await wait_until(gone, timeout=KILL_SECONDS, what=f"{self.name} to be gone after SIGKILL")
+            await self._until_killed(identity)
 
     async def stop(self, grace: float = 10.0) -> None:
         """End the process: SIGTERM, and SIGKILL to its whole session when it still runs after `grace` seconds."""
         identity = self.identity
         if identity is not None:
-
-            async def gone() -> bool:
-                return not identity.alive
-
             identity.signal(signal.SIGTERM)
             try:
-                await wait_until(gone, timeout=grace, what=f"{self.name} to end")
+                await wait_until(identity.gone, timeout=grace, what=f"{self.name} to end")
             except TestbedError:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(identity.pid, signal.SIGKILL)
-                await wait_until(gone, timeout=KILL_SECONDS, what=f"{self.name} to be gone after SIGKILL")
+                await self._until_killed(identity)
         self.pid_file.unlink(missing_ok=True)
+
+    async def _until_killed(self, identity: Identity) -> None:
+        await wait_until(identity.gone, timeout=KILL_SECONDS, what=f"{self.name} to be gone after SIGKILL")
 
 
 def recorded(directory: Path) -> list[Identity]:

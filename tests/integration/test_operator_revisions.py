@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -344,14 +343,8 @@ async def test_an_operator_with_another_image_and_other_defaults_disturbs_nobody
 ) -> None:
     (worker,) = await serving(bench, "upgraded", {"greeting": "One"})
     before = (await bench.deployment("upgraded"))["metadata"]
-    identity = bench.operator.identity
-    assert identity
-    identity.signal(signal.SIGKILL)
-
-    async def dead() -> bool:
-        return not bench.operator.alive
-
-    await bench.until(dead, "the operator to be dead")
+    assert bench.operator.alive
+    await bench.operator.kill()
     bench.image = "registry.example.com/voiceagent-runtime:next"
     bench.defaults.write_text("instructions: Be brief.\n")
     bench.operator = bench.describe("operator-next", bench.port)
