@@ -9,34 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import statistics
-import tempfile
+import sys
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
 
-import psutil
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from operator_process import Operator
+from operator_process import Measured, Operator
+from sizes import Figures, Measure, measure_each
 from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.cluster.operator_bench import WORKER_PORT
 from voiceagent_testbed.fleet.client import Client, Object
 from voiceagent_testbed.fleet.nodes import Nodes
 from voiceagent_testbed.fleet.worker import PlayedWorker
 
-FOLDER = Path(__file__).parent
-CRD = FOLDER.parent / "crds" / "voiceagent.dev_voiceagents.yaml"
+READER = Path(__file__).with_name("status_reader.py")
 AGENTS = [f"agent-{number}" for number in range(10)]
 ROOT = "/apis/voiceagent.dev/v1alpha1/namespaces/default/voiceagents"
 CAPACITY = 4
 REST_SECONDS = 30.0
 ASKED_EVERY = 4.0
 """Seconds; as often as the operator asks the workers of an agent at rest."""
-Figures = dict[str, float]
 
 
 def spec(workers: int) -> Object:
@@ -75,8 +70,8 @@ class Bench:
         if not self._operator.process.alive:
             self._operator.start()
         for name in AGENTS:
-            thing = {"apiVersion": "voiceagent.dev/v1alpha1", "kind": "VoiceAgent", "metadata": {"name": name}}
-            body = json.loads(json.dumps(thing | {"spec": spec(size // len(AGENTS))}))
+            body = {"apiVersion": "voiceagent.dev/v1alpha1", "kind": "VoiceAgent", "metadata": {"name": name}}
+            body |= {"spec": spec(size // len(AGENTS))}
             path = f"{ROOT}/{name}?fieldManager=bench&force=true"
             await self._client.ask("PATCH", path, body, "application/apply-patch+yaml")
         for name in AGENTS:
@@ -118,20 +113,18 @@ class Bench:
         folder = self._plane.directory
         addresses = [f"{each.address}:{WORKER_PORT}" for name in AGENTS for each in self._serving(name)]
         (folder / "addresses").write_text("\n".join(addresses))
-        program = [str(FOLDER / "status_reader.py"), str(folder / "addresses"), str(ASKED_EVERY)]
-        reader = self._plane.process("status-reader", [self._operator.process.argv[0], *program])
+        argv: list[str | Path] = [sys.executable, READER, folder / "addresses", str(ASKED_EVERY)]
+        reader = Measured(self._plane.process("status-reader", argv))
         reader.start()
-        assert reader.identity
-        system = psutil.Process(reader.identity.pid)
         await asyncio.sleep(ASKED_EVERY)
-        begin, asked = sum(system.cpu_times()[:2]), self._nodes.answered
+        cpu, asked = reader.cpu(), self._nodes.answered
         await asyncio.sleep(REST_SECONDS)
         figures = {
-            "baseline: CPU (cores)": (sum(system.cpu_times()[:2]) - begin) / REST_SECONDS,
+            "baseline: CPU (cores)": (reader.cpu() - cpu) / REST_SECONDS,
             "baseline: workers asked a second": (self._nodes.answered - asked) / REST_SECONDS,
-            "baseline: memory (MB)": system.memory_info().rss / 1e6,
+            "baseline: memory (MB)": reader.memory(),
         }
-        await reader.stop()
+        await reader.process.stop()
         return figures
 
     async def _decide(self, size: int) -> Figures:
@@ -160,30 +153,6 @@ class Bench:
         }
 
 
-async def run(sizes: list[int], decisions: int, out: Path | None, console: Console) -> None:
-    """Measure all sizes and print the table."""
-    results: dict[int, Figures] = {}
-    with tempfile.TemporaryDirectory(prefix="autoscaling-") as folder:
-        async with ControlPlane(directory=Path(folder)) as plane:
-            await plane.kubectl("apply", "-f", CRD)
-            client = Client(plane)
-            try:
-                async with Nodes(client) as nodes:
-                    bench = Bench(plane, client, nodes, decisions)
-                    for size in sizes:
-                        with console.status(f"{size} workers"):
-                            results[size] = await bench.measure(size)
-                        console.print(size, results[size])
-                        if out is not None:
-                            out.write_text(json.dumps(results, indent=1))
-            finally:
-                await client.close()
-    table = Table("", *(f"{size} workers" for size in sizes))
-    for name in results[sizes[0]]:
-        table.add_row(name, *(f"{results[size][name]:.3g}" for size in sizes))
-    console.print(table)
-
-
 def main(
     sizes: Annotated[str, typer.Option(help="Numbers of workers, rising; multiples of ten.")] = "100,1000,2000",
     decisions: Annotated[int, typer.Option(help="Decisions of each kind and size.", min=1)] = 20,
@@ -193,7 +162,11 @@ def main(
     numbers = [int(size) for size in sizes.split(",")]
     if any(size % len(AGENTS) or size <= 0 for size in numbers):
         raise typer.BadParameter(f"--sizes {sizes}: each must be a multiple of {len(AGENTS)}.")
-    asyncio.run(run(numbers, decisions, out, Console()))
+
+    async def begin(plane: ControlPlane, client: Client, nodes: Nodes) -> Measure:
+        return Bench(plane, client, nodes, decisions).measure
+
+    asyncio.run(measure_each(numbers, "workers", begin, out))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ plane shares the machine with the operator.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +16,13 @@ from time import monotonic
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from operator_process import Operator
+from sizes import Figures, Measure, measure_each
 from voiceagent_testbed.cluster.control_plane import ControlPlane
-from voiceagent_testbed.fleet.client import Client
+from voiceagent_testbed.fleet.client import MERGE, Client
 from voiceagent_testbed.fleet.nodes import Nodes
 
-CRD = Path(__file__).parents[1] / "crds" / "voiceagent.dev_voiceagents.yaml"
 NAMESPACES = 20
 AT_ONCE = 16
 CHANGES = 40
@@ -38,7 +34,6 @@ OBJECTS = (
     "/apis/apps/v1/namespaces/{}/deployments",
 )
 AGENTS = "/apis/voiceagent.dev/v1alpha1/namespaces/{}/voiceagents"
-Figures = dict[str, float]
 
 
 async def every(things: Iterable[Any], work: Callable[[Any], Awaitable[Any]]) -> float:
@@ -168,7 +163,7 @@ class Bench:
             agent = random.choice(self.agents)
             change = {"spec": {"replicas": 1 + number % 2, "suspend": False, "greeting": f"Hello {number}"}}
             began = monotonic()
-            await self.client.ask("PATCH", agent.path, change, "application/merge-patch+json")
+            await self.client.ask("PATCH", agent.path, change, MERGE)
             while not await self._current(agent):
                 await asyncio.sleep(0.005)
             took.append(monotonic() - began)
@@ -192,29 +187,11 @@ class Bench:
         }
 
 
-async def run(sizes: list[int], out: Path | None, console: Console) -> None:
-    """Measure all sizes and print the table."""
-    results: dict[int, Figures] = {}
-    with tempfile.TemporaryDirectory(prefix="many-agents-") as folder:
-        async with ControlPlane(directory=Path(folder)) as plane:
-            await plane.kubectl("apply", "-f", CRD)
-            client = Client(plane)
-            for name in (*(f"tenant-{number}" for number in range(NAMESPACES)), "baseline"):
-                await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-            bench = Bench(plane, client)
-            try:
-                async with Nodes(client):
-                    for size in sizes:
-                        results[size] = await bench.grow(size)
-                        console.print(size, results[size])
-                        if out is not None:
-                            out.write_text(json.dumps(results, indent=1))
-            finally:
-                await client.close()
-    table = Table("", *(f"{size} agents" for size in sizes))
-    for name in results[sizes[0]]:
-        table.add_row(name, *(f"{results[size][name]:.4g}" for size in sizes))
-    console.print(table)
+async def begin(plane: ControlPlane, client: Client, _: Nodes) -> Measure:
+    """Make the namespaces; return what measures a size."""
+    for name in (*(f"tenant-{number}" for number in range(NAMESPACES)), "baseline"):
+        await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    return Bench(plane, client).grow
 
 
 def main(
@@ -222,7 +199,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Measure the operator with many VoiceAgents."""
-    asyncio.run(run([int(size) for size in sizes.split(",")], out, Console()))
+    asyncio.run(measure_each([int(size) for size in sizes.split(",")], "agents", begin, out))
 
 
 if __name__ == "__main__":

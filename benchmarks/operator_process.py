@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 
 import aiohttp
 import psutil
 
 from voiceagent_testbed.cluster.control_plane import ControlPlane
+from voiceagent_testbed.cluster.operator_bench import IMAGE, operator_process
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process
 
 
-class Operator:
-    """The operator's process, its figures and its metrics."""
+class Measured:
+    """A process, and what it uses."""
 
-    def __init__(self, plane: ControlPlane) -> None:
-        self.port = free_port()
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "OTEL"))}
-        env = kept | {
-            "KUBECONFIG": str(plane.kubeconfig),
-            "VOICEAGENT_OPERATOR_WORKER_IMAGE": "registry.example.com/worker:1",
-            "VOICEAGENT_OPERATOR_PORT": str(self.port),
-            "VOICEAGENT_OPERATOR_LOG_LEVEL": "WARNING",
-        }
-        self.process: Process = plane.process("operator", [sys.executable, "-m", "voiceagent_operator"], env=env)
+    def __init__(self, process: Process) -> None:
+        self.process = process
 
     def start(self) -> None:
         """Start it."""
         self.process.start()
         assert self.process.identity
-        self.system = psutil.Process(self.process.identity.pid)
+        self._system = psutil.Process(self.process.identity.pid)
 
     def cpu(self) -> float:
         """CPU seconds used since the start."""
-        times = self.system.cpu_times()
+        times = self._system.cpu_times()
         return float(times.user + times.system)
 
     def memory(self) -> float:
         """Resident megabytes."""
-        return float(self.system.memory_info().rss) / 1e6
+        return float(self._system.memory_info().rss) / 1e6
+
+
+class Operator(Measured):
+    """The operator's process, its figures and its metrics."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.port = free_port()
+        own = {"WORKER_IMAGE": IMAGE, "PORT": str(self.port), "LOG_LEVEL": "WARNING"}
+        super().__init__(operator_process(plane, "operator", plane.kubeconfig, **own))
 
     async def metric(self, name: str, label: str = "") -> float:
         """Return a metric summed over its labels; 0 while the process does not answer."""

@@ -73,6 +73,17 @@ def status_of_running(address: str, *, ready: bool = True) -> Object:
     }
 
 
+def operator_process(plane: ControlPlane, name: str, kubeconfig: Path, **settings: str) -> Process:
+    """Return an operator that is not started; its settings are named as in its environment, without the prefix.
+
+    Which cluster and which collector this program itself would take, it does not learn.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "OTEL"))}
+    own = {f"VOICEAGENT_OPERATOR_{key}": value for key, value in settings.items()}
+    env = kept | {"KUBECONFIG": str(kubeconfig)} | own
+    return plane.process(name, [sys.executable, "-m", "voiceagent_operator"], env=env)
+
+
 class OperatorBench:
     """A control plane with the operator on it, and short words for what tests do."""
 
@@ -98,13 +109,9 @@ class OperatorBench:
 
     def describe(self, name: str, port: int) -> Process:
         """Return an operator as a process that is not started."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith("KUBE")} | {
-            "KUBECONFIG": str(self.plane.kubeconfig_of("operator", "voiceagent-operator")),
-            "VOICEAGENT_OPERATOR_WORKER_IMAGE": self.image,
-            "VOICEAGENT_OPERATOR_DEFAULTS_FILE": str(self.defaults),
-            "VOICEAGENT_OPERATOR_PORT": str(port),
-        }
-        return self.plane.process(name, [sys.executable, "-m", "voiceagent_operator"], env=env)
+        kubeconfig = self.plane.kubeconfig_of("operator", "voiceagent-operator")
+        own = {"WORKER_IMAGE": self.image, "DEFAULTS_FILE": str(self.defaults), "PORT": str(port)}
+        return operator_process(self.plane, name, kubeconfig, **own)
 
     async def install(self, crd: Path) -> None:
         """Install the CustomResourceDefinition and the operator's rights, and start it."""

@@ -4,16 +4,14 @@ proxy that can misbehave."""
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from pathlib import Path
 
 import aiohttp
 
 from voiceagent_testbed.cluster.control_plane import ControlPlane
 from voiceagent_testbed.cluster.faulty_proxy import FaultyProxy
-from voiceagent_testbed.cluster.operator_bench import IMAGE, RULES
+from voiceagent_testbed.cluster.operator_bench import IMAGE, RULES, operator_process
 from voiceagent_testbed.part import Part
 from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process
@@ -54,25 +52,21 @@ class Operators(Part):
         for number in range(REPLICAS):
             name = f"operator-{number}"
             self._ports[name] = free_port()
-            self._processes[name] = self._process(name)
+            self._processes[name] = operator_process(
+                self._plane,
+                name,
+                self.proxy.kubeconfig,
+                WORKER_IMAGE=IMAGE,
+                PORT=str(self._ports[name]),
+                IDENTITY=name,
+                LEASE_NAMESPACE=NAMESPACE,
+                LOG_LEVEL="WARNING",
+            )
         await asyncio.gather(*map(self.start, self._processes))
 
     async def down(self) -> None:
         """Stop the proxy; the replicas end with the control plane."""
         await self.proxy.down()
-
-    def _process(self, name: str) -> Process:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KUBE", "OTEL"))}
-        own = {
-            "WORKER_IMAGE": IMAGE,
-            "PORT": str(self._ports[name]),
-            "IDENTITY": name,
-            "LEASE_NAMESPACE": NAMESPACE,
-            "LOG_LEVEL": "WARNING",
-        }
-        env = {f"VOICEAGENT_OPERATOR_{key}": value for key, value in own.items()}
-        argv: list[str | Path] = [sys.executable, "-m", "voiceagent_operator"]
-        return self._plane.process(name, argv, env=kept | {"KUBECONFIG": str(self.proxy.kubeconfig)} | env)
 
     async def start(self, name: str) -> None:
         """Start a replica and wait until it says that it is ready."""
