@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from voiceagent_testbed.fleet.story import AgentStory, Story
+from voiceagent_testbed.fleet.story import Story, together
 
 CALLS, ROOM, WORKERS, ASKED, PODS, REFUSED, FAULT, INK = (
     "#2563a8",
@@ -22,7 +21,6 @@ CALLS, ROOM, WORKERS, ASKED, PODS, REFUSED, FAULT, INK = (
     "#c0392b",
     "#444444",
 )
-Line = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def draw(story: Story, path: Path) -> None:
@@ -50,18 +48,11 @@ def draw(story: Story, path: Path) -> None:
     figure.savefig(path)
 
 
-def _sum(
-    story: Story, number: Callable[[AgentStory], list[int]], each: Callable[[AgentStory], int] = lambda _: 1
-) -> Line:
-    """Return a number over time, of all VoiceAgents together."""
-    rows = [np.asarray(number(agent), dtype=np.float64) * each(agent) for agent in story.agents.values()]
-    return np.asarray(np.sum(rows, axis=0))
-
-
 def _calls(axes: Any, story: Story) -> None:
-    calls = _sum(story, lambda agent: agent.calls.high)
-    room = _sum(story, lambda agent: agent.serving.low, lambda agent: agent.asked.capacity)
-    seconds = np.arange(len(calls))
+    agents = story.agents.values()
+    calls = together(agent.calls.high for agent in agents)
+    room = together([number * agent.asked.capacity for number in agent.serving.low] for agent in agents)
+    seconds = range(len(calls))
     axes.fill_between(seconds, calls, color=CALLS, alpha=0.25, linewidth=0)
     axes.plot(seconds, calls, color=CALLS, label="calls")
     axes.plot(seconds, room, color=ROOM, label="places on workers that take calls")
@@ -83,11 +74,13 @@ def _calls(axes: Any, story: Story) -> None:
 
 
 def _workers(axes: Any, story: Story) -> None:
-    pods = np.asarray(story.pods.high)
-    seconds = np.arange(len(pods))
+    pods = story.pods.high
+    seconds = range(len(pods))
     axes.fill_between(seconds, pods, color=PODS, alpha=0.6, linewidth=0, label="all pods")
-    axes.plot(seconds, _sum(story, lambda agent: agent.desired.high), color=ASKED, linewidth=1, label="asked for")
-    axes.plot(seconds, _sum(story, lambda agent: agent.serving.low), color=WORKERS, label="take calls")
+    desired = together(agent.desired.high for agent in story.agents.values())
+    serving = together(agent.serving.low for agent in story.agents.values())
+    axes.plot(seconds, desired, color=ASKED, linewidth=1, label="asked for")
+    axes.plot(seconds, serving, color=WORKERS, label="take calls")
     axes.set_ylabel("workers", color=INK)
 
 

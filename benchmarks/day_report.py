@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from voiceagent_testbed.fleet.judge import RECOVERY_S, Rule, Verdict
-from voiceagent_testbed.fleet.story import Story
+from voiceagent_testbed.fleet.story import Story, together
 
 HEAD = ("rule", "looked at", "broken", "excused by a fault", "excused by the machine")
 UNITS = {
@@ -85,15 +85,11 @@ worker's start and its buffer. A larger rush was promised nothing, and is counte
 
 
 def _peak(story: Story) -> str:
-    seconds = range(len(story.pods.high))
-    return (
-        f"{max((sum(each.serving.low[second] for each in story.agents.values()) for second in seconds), default=0):,}"
-    )
+    return f"{max(together(each.serving.low for each in story.agents.values()), default=0):,}"
 
 
 def _figures(story: Story, verdict: Verdict) -> str:
-    seconds = range(len(story.pods.high))
-    calls = max((sum(each.calls.high[second] for each in story.agents.values()) for second in seconds), default=0)
+    calls = max(together(each.calls.high for each in story.agents.values()), default=0)
     refused = sum(len(each.refused) for each in story.agents.values())
     rush = ", ".join(f"{count:,} {cause}" for cause, count in verdict.beyond.most_common()) or "none"
     rows = [

@@ -57,10 +57,7 @@ async def test_no_busy_worker_is_chosen_whatever_goes_wrong(tmp_path: Path) -> N
         await fleet.play(sorted(calling), faults, SECONDS)
 
         async def at_rest() -> bool:
-            mine = fleet.dispatch.workers
-            return fleet.dispatch.calls == 0 and all(
-                len(mine[a.name]) == fleet.desired[a.name] == a.needed(0) for a in AGENTS
-            )
+            return fleet.dispatch.calls == 0 and await fleet.settled()
 
         await wait_until(at_rest, timeout=180, what="all workers but one of each VoiceAgent to go")
     story = tell(fleet.record.setup, fleet.record.events)

@@ -66,7 +66,7 @@ class Fleet(Part):
             await self.client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
         for agent in self._agents:
             await self.client.ask("POST", agent.path, agent.manifest())
-        await wait_until(self._begun, timeout=BEGIN_SECONDS, what="the first workers of all VoiceAgents")
+        await wait_until(self.settled, timeout=BEGIN_SECONDS, what="the first workers of all VoiceAgents")
         self.record.add(Begins(self.record.now))
 
     async def down(self) -> None:
@@ -107,7 +107,8 @@ class Fleet(Part):
             for each in mine
         )
 
-    async def _begun(self) -> bool:
+    async def settled(self) -> bool:
+        """Whether all VoiceAgents have the workers that they need without calls, and no others."""
         mine = self.dispatch.workers
         return all(len(mine[each.name]) == self.desired.get(each.name) == each.needed(0) for each in self._agents)
 

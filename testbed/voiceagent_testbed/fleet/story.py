@@ -90,6 +90,11 @@ class Story:
     """All that exist, of all VoiceAgents."""
 
 
+def together(numbers: Iterable[list[int]]) -> list[int]:
+    """Return the sum of several numbers in each second."""
+    return [sum(each) for each in zip(*numbers, strict=True)]
+
+
 def tell(setup: Setup, events: Iterable[Event]) -> Story:
     """Tell a record's story."""
     story = Story(setup, agents={each.name: AgentStory(each) for each in setup.agents})
