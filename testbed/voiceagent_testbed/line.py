@@ -71,16 +71,18 @@ class Line:
         """Wait for the agent's first sound."""
         await asyncio.wait_for(self.heard.wait(), timeout)
 
+    async def is_answered(self, timeout: float = 20) -> None:
+        """Wait until the agent holds the conversation, heard or not."""
+        await self._agent_is({"listening", "thinking", "speaking"}, timeout)
+
     async def hears_the_agent_out(self, timeout: float = 20) -> None:
         """Wait until the agent has spoken and listens."""
-
-        def listens() -> bool:
-            people = self.room.remote_participants.values()
-            return any(person.attributes.get("lk.agent.state") == "listening" for person in people)
-
         await self.hears_the_agent(timeout)
+        await self._agent_is({"listening"}, timeout)
+
+    async def _agent_is(self, states: set[str], timeout: float) -> None:
         async with asyncio.timeout(timeout):
-            while not listens():
+            while states.isdisjoint(p.attributes.get("lk.agent.state") for p in self.room.remote_participants.values()):
                 await asyncio.sleep(0.05)
 
     async def stop_listening(self) -> None:
