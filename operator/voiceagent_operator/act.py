@@ -9,11 +9,12 @@ from datetime import datetime
 from itertools import groupby, islice
 
 from .actions import Action, Apply, Delete, Mark, Scale
-from .cluster import Cluster, ClusterRefusedError
+from .cluster import Cluster, ClusterConflictError, ClusterRefusedError
 from .diagnosis import Diagnosis, Reason, refusal
 from .observation import Object, name_of
+from .pods import deployment_of
 from .resources.metadata import selector_text
-from .scaling import confirmed
+from .scaling import confirmed, lets_nobody_go
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 16
@@ -32,9 +33,13 @@ class Actor:
         removals: list[Scale] = []
         for step in steps(actions):
             writes = (self._write(agent, action, written, removals) for action in step)
-            refusals = [each for each in await asyncio.gather(*writes) if each]
-            if refusals:
-                return written, removals, refusals[0]
+            # None is still under way when the next step begins, or the next plan: also after an error.
+            results = await asyncio.gather(*writes, return_exceptions=True)
+            for each in results:
+                if isinstance(each, BaseException):
+                    raise each
+                if each:
+                    return written, removals, each
         return written, removals, None
 
     async def _write(
@@ -44,7 +49,7 @@ class Actor:
             if isinstance(action, Apply):
                 written.append(await self._cluster.apply(action.resource))
             elif isinstance(action, Mark):
-                await self._cluster.mark(action.pod, action.annotations, action.labels)
+                await self._mark(agent, action)
             elif isinstance(action, Delete):
                 await self._cluster.delete(action.resource, action.resource["kind"])
             elif begun := await self._scale(agent, action):
@@ -56,6 +61,16 @@ class Actor:
             return refusal(error.message, Reason.CHANGE_REFUSED, f"{kind} {name}")
         logger.info(*_told(action), extra={"kind": _about(action)[0], "object": name_of(_about(action)[1])})
         return None
+
+    async def _mark(self, agent: str, mark: Mark) -> None:
+        if mark.spares:
+            # A lower number may have been written that no cache knows of yet, or be under way to the pods.
+            namespace, name = mark.pod["metadata"]["namespace"], deployment_of(mark.pod)
+            deployment = await self._cluster.get("Deployment", namespace, name, fresh=True)
+            sets = await self._cluster.list("ReplicaSet", namespace, selector_text(agent), fresh=True)
+            if deployment is None or not lets_nobody_go(deployment, sets):
+                raise ClusterConflictError(f"pods of {name} are about to be deleted")
+        await self._cluster.mark(mark.pod, mark.annotations, mark.labels, unchanged=mark.spares)
 
     async def _scale(self, agent: str, scale: Scale) -> tuple[Object, Scale] | None:
         if not scale.lowers:

@@ -159,10 +159,19 @@ class Cluster:
             self._agents.doubt(Key(meta["namespace"], meta["name"]))
             raise
 
-    async def mark(self, pod: Object, annotations: Mapping[str, str | None], labels: Mapping[str, str | None]) -> None:
-        """Change annotations and labels of a pod if it still exists; None takes one away."""
+    async def mark(
+        self,
+        pod: Object,
+        annotations: Mapping[str, str | None],
+        labels: Mapping[str, str | None],
+        *,
+        unchanged: bool = False,
+    ) -> None:
+        """Change annotations and labels of a pod if it still exists, or if it still is as observed; None takes one
+        away."""
         meta = pod["metadata"]
-        body = {"metadata": {"uid": meta["uid"], "annotations": dict(annotations), "labels": dict(labels)}}
+        identity = {"uid": meta["uid"]} | ({"resourceVersion": meta["resourceVersion"]} if unchanged else {})
+        body = {"metadata": {**identity, "annotations": dict(annotations), "labels": dict(labels)}}
         path = KINDS["Pod"].path(meta["namespace"], meta["name"])
         try:
             self._remember("Pod", await self.write("PATCH", path, MERGE, body, MERGE_TYPE))

@@ -35,6 +35,14 @@ class Group:
     replicas: int
     workers: tuple[Worker, ...]
     made: str = ""
+    falls: bool = False
+    """Whether its ReplicaSet may still be about to delete pods."""
+
+    @property
+    def promised(self) -> list[Worker]:
+        """Those that a lower number counts on: while it is carried out they stay closed and cheapest, whatever is asked
+        for meanwhile, or the ReplicaSet would take others."""
+        return [worker for worker in self.workers if worker.cheapest] if self.falls else []
 
 
 @dataclass
@@ -51,6 +59,8 @@ class Decision:
     """How many each Deployment shall have."""
     victims: dict[str, list[Worker]] = field(default_factory=dict)
     """Who goes where that number is lower than before."""
+    promised: list[Worker] = field(default_factory=list)
+    """They are about to be deleted: closed and cheapest they stay."""
     held: bool = False
     """Whether the rollout waits for workers that drain."""
 
@@ -59,7 +69,7 @@ def decide(wish: Wish, groups: list[Group], terminating: Iterable[Worker] = ()) 
     """Decide about all workers of a VoiceAgent."""
     current = next((group for group in groups if group.name == wish.current), Group(wish.current, 0, ()))
     earlier = sorted((g for g in groups if g.name != wish.current), key=lambda g: g.made, reverse=True)
-    decision = Decision()
+    decision = Decision(promised=[worker for group in groups for worker in group.promised])
     draining = sum(1 for w in _busy(terminating) if w.deployment != wish.current) + sum(
         1 for g in earlier for w in _busy(g.workers) if w.cordoned
     )
@@ -74,11 +84,12 @@ def decide(wish: Wish, groups: list[Group], terminating: Iterable[Worker] = ()) 
 
 
 def _decide_current(wish: Wish, group: Group, decision: Decision) -> None:
-    staying = sorted((w for w in group.workers if not w.node_leaves), key=_worth, reverse=True)
+    going = [worker for worker in group.workers if worker not in group.promised]
+    staying = sorted((w for w in going if not w.node_leaves), key=_worth, reverse=True)
     kept = staying if wish.only_grow else staying[: wish.target]
-    spare = staying[len(kept) :] + [w for w in group.workers if w.node_leaves]
+    spare = staying[len(kept) :] + [w for w in going if w.node_leaves]
     decision.keep += kept
-    decision.spare += spare
+    decision.spare += spare + group.promised
     wanted = max(wish.target, len(kept), group.replicas - len(spare) if wish.only_grow else 0)
     _count(group, spare, wanted, decision)
 
@@ -88,7 +99,7 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
     order = {group.name: place for place, group in enumerate(groups)}
     carrier = next((group for group in groups if any(worker.serving for worker in group.workers)), None)
     carrying = [] if carrier is None else carrier.workers
-    everyone = [worker for group in groups for worker in group.workers]
+    everyone = [worker for group in groups for worker in group.workers if worker not in decision.promised]
     everyone.sort(key=lambda worker: _need(worker, order[worker.deployment], worker in carrying))
     kept = [worker for worker in everyone if not worker.node_leaves][:needed]
     closing = [worker for worker in everyone if worker not in kept]
@@ -103,12 +114,13 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
     hopeful = [w for w in kept if not wish.stalled or not carrying or w.serving or w in carrying]
     missing = needed - sum(1 for worker in hopeful if not worker.node_leaves)
     for group in groups:
-        going = [worker for worker in group.workers if worker not in kept]
+        going = [worker for worker in group.workers if worker not in kept and worker not in group.promised]
+        decision.superseded += group.promised
         on_leaving_nodes = [worker for worker in going if worker.node_leaves]
         final = [worker for worker in going if worker not in on_leaving_nodes or missing <= 0]
         decision.superseded += final
         decision.spare += [worker for worker in going if worker not in final]
-        stay = len(group.workers) - len(going)
+        stay = len(group.workers) - len(going) - len(group.promised)
         # Where the old revision still carries the load, what it lost or is about to lose is replaced.
         lost = max(0, group.replicas - len(group.workers)) + len(on_leaving_nodes)
         more = max(0, missing if wish.stalled and group is carrier else min(missing, lost))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from .actions import Mark
@@ -28,6 +29,7 @@ def marks(workers: tuple[Worker, ...], decision: Decision, now: datetime) -> lis
     closed: dict[str, str] = {worker.name: FINAL for worker in decision.superseded}
     closed |= {w.name: w.cordon if lease_holds(w.cordon, now) else lease(now) for w in decision.spare}  # type: ignore[misc]
     opened = {worker.name for worker in decision.keep}
+    promised = {worker.name for worker in decision.promised}
     changed = []
     for worker in workers:
         if not worker.active:
@@ -39,8 +41,9 @@ def marks(workers: tuple[Worker, ...], decision: Decision, now: datetime) -> lis
             mark.annotations[COST_ANNOTATION] = str(EMPTY_COST)
         if worker.name in opened and worker.cordon is not None:
             mark.annotations[CORDON_ANNOTATION] = None
-        if worker.cost == EMPTY_COST and not (worker.name in closed and worker.empty):
+        if worker.cheapest and worker.name not in promised and not (worker.name in closed and worker.empty):
             mark.annotations[COST_ANNOTATION] = None
+            mark = replace(mark, spares=True)
         if mark.annotations or mark.labels:
             changed.append(mark)
     return changed

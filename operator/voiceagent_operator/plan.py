@@ -17,7 +17,7 @@ from .notices import Notice
 from .observation import Object, Observation, ended, identity, leaving, name_of, owned_by
 from .pods import Worker, deployment_of, judge
 from .revisions import record_of
-from .scaling import scaling, settled
+from .scaling import deletes_nobody, scaling, settled
 from .wanted import Wanted, mounted_config_maps
 
 HISTORY = 2
@@ -79,14 +79,18 @@ def _wish(wanted: Wanted) -> Wish:
 
 def _groups(deployments: list[Object], workers: tuple[Worker, ...]) -> list[Group]:
     return [
-        Group(
-            name=name_of(each),
-            replicas=each["spec"].get("replicas", 1),
-            workers=tuple(w for w in workers if w.active and w.deployment == name_of(each)),
-            made=each["metadata"].get("creationTimestamp", ""),
-        )
-        for each in deployments
+        _group(each, tuple(w for w in workers if w.active and w.deployment == name_of(each))) for each in deployments
     ]
+
+
+def _group(deployment: Object, workers: tuple[Worker, ...]) -> Group:
+    return Group(
+        name=name_of(deployment),
+        replicas=deployment["spec"].get("replicas", 1),
+        workers=workers,
+        made=deployment["metadata"].get("creationTimestamp", ""),
+        falls=len(workers) > deployment["spec"].get("replicas", 1) or not deletes_nobody(deployment),
+    )
 
 
 def _birth(wanted: Wanted, decision: Decision) -> Apply:

@@ -124,7 +124,12 @@ class Worker:
     @property
     def chosen(self) -> bool:
         """Whether it may go at once: empty, and its ReplicaSet has been told to prefer it."""
-        return self.empty and self.cost == EMPTY_COST
+        return self.empty and self.cheapest
+
+    @property
+    def cheapest(self) -> bool:
+        """Whether its ReplicaSet has been told to prefer it."""
+        return self.cost == EMPTY_COST
 
     @property
     def rank(self) -> tuple[int, int, int]:

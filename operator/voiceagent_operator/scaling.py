@@ -9,8 +9,8 @@ from .actions import Apply, Scale
 from .drift import in_place
 from .fleet import Decision, safe_victims
 from .notices import Notice
-from .observation import Object, Observation, annotation, identity, name_of
-from .pods import EMPTY_COST, Worker, judge
+from .observation import Object, Observation, annotation, identity, name_of, owned_by
+from .pods import Worker, judge
 from .resources.metadata import MANAGER
 from .revisions import BORN_ANNOTATION, manifest_as_recorded, record_of
 
@@ -65,6 +65,20 @@ def settled(deployment: Object, workers: list[Worker]) -> bool:
     return bool(current and seen.get("replicas", 0) == len(workers))
 
 
+def deletes_nobody(controlled: Object) -> bool:
+    """Whether the controller of a Deployment or ReplicaSet knows the number of pods, and has no more of them."""
+    seen, meta = controlled.get("status", {}), controlled["metadata"]
+    current = seen.get("observedGeneration", 0) >= meta.get("generation", 1)
+    return bool(current and seen.get("replicas", 0) <= controlled["spec"].get("replicas", 1))
+
+
+def lets_nobody_go(deployment: Object, replica_sets: list[Object]) -> bool:
+    """Whether no pod of a Deployment is about to be deleted, by what the API server says at this moment."""
+    own = [each for each in replica_sets if owned_by(each, deployment["metadata"]["uid"])]
+    handed_on = sum(each["spec"].get("replicas", 1) for each in own) == deployment["spec"].get("replicas", 1)
+    return handed_on and all(map(deletes_nobody, (deployment, *own)))
+
+
 def confirmed(scale: Scale, deployment: Object | None, pods: list[Object], now: datetime) -> Scale | None:
     """Return the scaling to write, by what the API server says at this moment; None when it must wait."""
     if deployment is None or deployment["metadata"]["uid"] != scale.deployment["metadata"]["uid"]:
@@ -75,7 +89,7 @@ def confirmed(scale: Scale, deployment: Object | None, pods: list[Object], now: 
         return None
     if not settled(deployment, workers):
         return None
-    chosen = [w for w in workers if w.name in scale.victims and w.cost == EMPTY_COST and w.locked]
+    chosen = [w for w in workers if w.name in scale.victims and w.cheapest and w.locked]
     chosen = [w for w in chosen if w.name not in scale.unborn or w.calls == 0]
     fits = len(workers) - scale.replicas <= len(safe_victims(chosen, workers))
     return replace(scale, deployment=deployment) if fits else None

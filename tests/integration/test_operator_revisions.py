@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST
 from voiceagent_testbed.cluster.operator_bench import CORDON, OperatorBench, PlayedWorker
 
 CRD = Path(__file__).parents[2] / "crds" / "voiceagent.dev_voiceagents.yaml"
@@ -57,6 +59,13 @@ async def until_cordon(bench: OperatorBench, worker: PlayedWorker, holds: bool) 
         return (await cordon(bench, worker) is not None) is holds
 
     await bench.until(there, f"the cordon of {worker.pod} to be {holds}")
+
+
+async def until_busy(bench: OperatorBench, worker: PlayedWorker, marked: bool) -> None:
+    async def so() -> bool:
+        return (BUSY in (await pod(bench, worker))["metadata"]["labels"]) is marked
+
+    await bench.until(so, f"the mark of {worker.pod} to be {marked}")
 
 
 async def until_gone(bench: OperatorBench, worker: PlayedWorker) -> None:
@@ -179,6 +188,42 @@ async def test_scaling_in_takes_the_idle_worker_and_leaves_the_busy_ones(bench: 
     assert {each["metadata"]["name"] for each in await bench.pods("shrinking")} == {w.pod for w in workers[:2]}
 
 
+async def test_who_is_about_to_go_is_not_called_back_while_the_controllers_are_late(bench: OperatorBench) -> None:
+    """They may carry out a number that has been taken back: were the chosen one not the cheapest any more, a busy one
+    would go."""
+    workers = await serving(bench, "wavering", {"replicas": 2})
+    workers[0].sessions = 1
+    name = (await bench.deployment("wavering"))["metadata"]["name"]
+
+    async def asks_for(number: int) -> None:
+        async def so() -> bool:
+            return bool((await bench.get("deployment", name))["spec"]["replicas"] == number)
+
+        await bench.until(so, f"{number} pods to be asked for")
+
+    manager = bench.plane.running("kube-controller-manager").identity
+    assert manager
+    manager.signal(signal.SIGSTOP)
+    try:
+        await bench.plane.kubectl("scale", "va/wavering", "--replicas=1")
+        await asks_for(1)
+        await bench.plane.kubectl("scale", "va/wavering", "--replicas=2")
+        await asks_for(2)
+        workers[1].silent = True  # nor does it count as busy
+        workers[0].sessions = 0
+        await until_busy(bench, workers[0], False)  # another look has been taken
+        assert await cordon(bench, workers[1]) is not None
+        assert (await pod(bench, workers[1]))["metadata"]["annotations"][COST_ANNOTATION] == str(EMPTY_COST)
+        workers[0].sessions = 1
+        await until_busy(bench, workers[0], True)
+        workers[1].silent = False
+    finally:
+        manager.signal(signal.SIGCONT)
+    await until_cordon(bench, workers[1], False)
+    assert COST_ANNOTATION not in ((await pod(bench, workers[1]))["metadata"].get("annotations") or {})
+    assert all([await alive(bench, worker) for worker in workers])
+
+
 async def test_marks_follow_the_calls_within_seconds(bench: OperatorBench) -> None:
     (worker,) = await serving(bench, "shielded", {})
 
@@ -253,10 +298,7 @@ async def test_pausing_stops_everything_but_the_marks(bench: OperatorBench) -> N
     await bench.apply("held", {"greeting": "Two", "paused": True, "replicas": 3})
     await bench.until_reason("held", "Paused", "Progressing")
 
-    async def marked() -> bool:
-        return BUSY in (await pod(bench, worker))["metadata"]["labels"]
-
-    await bench.until(marked, "the mark of the call")
+    await until_busy(bench, worker, True)
     assert len(await bench.of_agent("deployment", "held")) == 1
     await bench.apply("held", {"greeting": "Two"})
     await bench.until_deployed("held")
@@ -351,10 +393,7 @@ async def test_an_operator_with_another_image_and_other_defaults_disturbs_nobody
     await bench.start()
     worker.sessions = 1
 
-    async def marked() -> bool:
-        return BUSY in (await pod(bench, worker))["metadata"]["labels"]
-
-    await bench.until(marked, "the new operator to have looked")
+    await until_busy(bench, worker, True)  # the new operator has looked
     assert (await bench.deployment("upgraded"))["metadata"]["generation"] == before["generation"]
     assert len(await bench.of_agent("deployment", "upgraded")) == 1
     await bench.apply("upgraded", {"greeting": "Two"})

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from voiceagent_operator.actions import Action, Apply, Delete, Mark, Scale
 from voiceagent_operator.observation import Object, Observation, WorkerReport, leaving
-from voiceagent_operator.pods import EMPTY_COST, SHIELDS
+from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, SHIELDS
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
 
 from .operator_world import cost, counts, rank, ready, revision_of
@@ -117,6 +117,7 @@ class Step:
             who_is_least_missed_is_closed,
             draining_is_bounded,
             the_closed_are_opened_before_others_are_made,
+            who_is_about_to_go_stays_the_cheapest,
             workers_leave_before_their_node_does,
             no_place_is_given_up,
             no_more_pods_than_are_needed,
@@ -196,11 +197,30 @@ def draining_is_bounded(step: Step) -> None:
 
 
 def the_closed_are_opened_before_others_are_made(step: Step) -> None:
-    """Who is closed is instant capacity, after a change of mind as after a larger number."""
+    """Who is closed is instant capacity, after a change of mind as after a larger number; but not who may be on their
+    way already."""
     if not step.paused:
         mine = [each for each in step.active if each.revision == step.current and not each.leaves]
+        mine = [each for each in mine if not is_about_to_go(step, each)]
         opened = [each for each in mine if each.cordon_after is None]
         assert len(opened) >= (len(mine) if step.only_grow else min(step.target, len(mine)))
+
+
+def is_about_to_go(step: Step, worker: Seen) -> bool:
+    """Whether a lower number may be under way to the worker's ReplicaSet that counts on it to be the cheapest."""
+    thing = next(d for d in step.observation.of_kind("Deployment") if d["metadata"]["name"] == worker.revision)
+    seen = thing.get("status", {})
+    known = seen.get("observedGeneration") == thing["metadata"]["generation"]
+    there = max(seen.get("replicas", 0), sum(1 for each in step.active if each.revision == worker.revision))
+    return cost(worker.pod) == EMPTY_COST and not (known and there <= thing["spec"]["replicas"])
+
+
+def who_is_about_to_go_stays_the_cheapest(step: Step) -> None:
+    """Or the ReplicaSet would take another in their place."""
+    for each in step.active:
+        if each.revision in {d["metadata"]["name"] for d in step.observation.of_kind("Deployment")}:
+            assert COST_ANNOTATION not in each.mark.annotations or not is_about_to_go(step, each)
+            assert each.cordon_after is not None or step.paused or not is_about_to_go(step, each)
 
 
 def workers_leave_before_their_node_does(step: Step) -> None:

@@ -3,9 +3,9 @@
 Where Kubernetes promises nothing, the worst happens, within bounds that are stated here:
 
 - A ReplicaSet that must delete takes pods without a node first, then those that do not run, then unready ones, then
-  the cheapest, then those that share a node, then the youngest. It has not seen the marks of the operator's own last
-  step yet. It acts as soon as the operator has written a lower number: nothing else can happen in between.
-- Otherwise controllers, kubelets, and what a worker reads of its pod may lag by any number of events, but by less than
+  the cheapest, then those that share a node, then the youngest. Of the marks of the operator's last step it sees those
+  that make the choice worse, and of the numbers since it last worked also the lowest.
+- Controllers, kubelets, and what a worker reads of its pod may lag by any number of events, but by less than
   `LONGEST_LAG`. So may the operator's caches; only its own writes are in them at once.
 - A Deployment that is paused scales and never rolls.
 """
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from voiceagent_operator.actions import Action, Apply, Delete, Mark
+from voiceagent_operator.actions import Action, Apply, Delete, Mark, Scale
 from voiceagent_operator.observation import Object, Observation, WorkerReport, leaving
 from voiceagent_operator.pods import COST_ANNOTATION
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
 from voiceagent_operator.revisions import BORN_ANNOTATION
-from voiceagent_operator.scaling import confirmed
+from voiceagent_operator.scaling import confirmed, lets_nobody_go
 
 NODES = ("n1", "n2", "n3")
 CAPACITY = 4
@@ -60,6 +60,16 @@ class Worker:
         return WorkerReport(self.ready, self.closed(now), draining, self.calls, CAPACITY, cordoned_until=self.until)
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """A lower number that the operator wrote, and its reasons."""
+
+    replicas: int
+    chosen: tuple[str, ...]
+    ranks: dict[str, tuple[int, int, int]]
+    """Of all pods of the Deployment. Who turns unready before the ReplicaSet chooses goes first: nobody can help it."""
+
+
 class World:
     """All objects, and what moves them."""
 
@@ -84,6 +94,8 @@ class World:
         self.unread_since: datetime | None = None
         """Since when no worker has read its annotations, if they take their time."""
         self.wrongly_stopped: list[str] = []
+        self.lowered: dict[str, Lowered] = {}
+        """By Deployment, the lowest number that the operator wrote since controllers worked."""
 
     def deployments(self) -> list[Object]:
         return [thing for (kind, _), thing in self.objects.items() if kind == "Deployment"]
@@ -118,7 +130,10 @@ class World:
         if isinstance(action, Delete):
             return self._delete(action.resource)
         if isinstance(action, Mark):
-            return self._mark(action)
+            return self._is_free(action) and self._mark(action)
+        return self._scaled(action)
+
+    def _scaled(self, action: Scale) -> bool:
         if not action.lowers:
             return self.scale(action.deployment, action.replicas, action.paused)
         live = self.objects.get(("Deployment", action.deployment["metadata"]["name"]))
@@ -126,11 +141,23 @@ class World:
         if sure is None:
             return True
         name = sure.deployment["metadata"]["name"]
-        others = [pod for pod in self.active(name) if pod["metadata"]["name"] not in sure.victims]
-        done = self.scale(sure.deployment, sure.replicas, sure.paused)
-        self._replica_set(name, sure.replicas, ours=True)
-        self.wrongly_stopped += [f"{pod['metadata']['name']}, which was not chosen" for pod in others if leaving(pod)]
-        return done
+        if not self.scale(sure.deployment, sure.replicas, sure.paused):
+            return False
+        ranks = {pod["metadata"]["name"]: rank(pod) for pod in self.active(name)}
+        self.lowered[name] = Lowered(sure.replicas, sure.victims, ranks)
+        return True
+
+    def _is_free(self, mark: Mark) -> bool:
+        """Look at what `act.py` looks at before it takes back that a pod may go."""
+        live = self.objects.get(("Deployment", revision_of(mark.pod)))
+        return not mark.spares or (live is not None and lets_nobody_go(live, [self._set_of(live)]))
+
+    def _set_of(self, deployment: Object) -> Object:
+        """Return the ReplicaSet: here it works whenever its Deployment's controller does."""
+        meta, seen = deployment["metadata"], deployment.get("status", {})
+        owner = {"uid": meta["uid"], "controller": True}
+        has = {"replicas": deployment["spec"]["replicas"]}
+        return {"metadata": {"generation": meta["generation"], "ownerReferences": [owner]}, "spec": has, "status": seen}
 
     def _apply(self, thing: Object) -> bool:
         key, meta = (thing["kind"], thing["metadata"]["name"]), thing["metadata"]
@@ -155,7 +182,7 @@ class World:
         self._changed(new)
         self.cached[0][key] = copied(new)
         if old and key[0] == "Deployment" and new["spec"]["replicas"] < old["spec"]["replicas"]:
-            self._replica_set(key[1], new["spec"]["replicas"], ours=True)
+            self._replica_set(key[1], new["spec"]["replicas"], ours=True, grows=False)
         return True
 
     def _delete(self, thing: Object) -> bool:
@@ -164,6 +191,7 @@ class World:
             return False
         del self.objects[key]
         if key[0] == "Deployment":
+            self.lowered.pop(key[1], None)
             self.templates.pop(key[1], None)
             for pod in [each for each in self.pods.values() if revision_of(each) == key[1]]:
                 self.stop(pod, ours=True)
@@ -186,6 +214,8 @@ class World:
         if now is None or not _same_version(now, deployment):
             return False
         now["spec"] |= {"replicas": replicas} if paused is None else {"replicas": replicas, "paused": paused}
+        if paused is None:
+            self.lowered.pop(key[1], None)  # from here on it is somebody else's doing
         self._edited(now)
         if paused is not None:
             self.cached[0][key] = copied(now)
@@ -214,25 +244,35 @@ class World:
                 deployment["metadata"].setdefault("annotations", {})[BORN_ANNOTATION] = "1"
             if name in self.templates:
                 assert spec.get("paused") or self.templates[name] == spec["template"], "a rolling update begins"
-                self._replica_set(name, spec["replicas"], ours=False)
+                self._lower(name)
+                self._replica_set(name, spec["replicas"], ours=False, grows=True)
             seen = {"observedGeneration": deployment["metadata"]["generation"], "replicas": len(self.active(name))}
             if deployment.get("status") != seen:
                 deployment["status"] = seen
                 self._changed(deployment)
 
-    def _replica_set(self, name: str, replicas: int, *, ours: bool) -> None:
+    def _lower(self, name: str) -> None:
+        """Carry out the lowest number that the operator wrote, though it may have changed its mind since."""
+        if lowered := self.lowered.pop(name, None):
+            pods = {pod["metadata"]["name"]: pod for pod in self.active(name)}
+            ours = all(rank(pod) >= lowered.ranks.get(each, (0, 0, 0)) for each, pod in pods.items())
+            self._replica_set(name, lowered.replicas, ours=ours, grows=False)
+            others = [each for each, pod in pods.items() if leaving(pod) and each not in lowered.chosen]
+            self.wrongly_stopped += [f"{each}, which was not chosen" for each in others if ours]
+
+    def _replica_set(self, name: str, replicas: int, *, ours: bool, grows: bool) -> None:
         active = self.active(name)
         active.sort(key=self._least_wanted)
         for pod in active[: max(0, len(active) - replicas)]:
             self.stop(pod, ours=ours)
-        for _ in range(0 if ours else replicas - len(active)):
+        for _ in range(replicas - len(active) if grows else 0):
             self._new_pod(name)
 
     def _least_wanted(self, pod: Object) -> tuple[int, ...]:
         """Order pods as a ReplicaSet does that has to delete some."""
         node, known = pod["spec"].get("nodeName"), self.marks_unseen.get(pod["metadata"]["name"], pod)
         beside = sum(1 for each in self.active(revision_of(pod)) if node and each["spec"].get("nodeName") == node)
-        return *rank(pod), cost(known), -beside, -pod["metadata"]["number"]
+        return *rank(pod), max(cost(known), cost(pod)), -beside, -pod["metadata"]["number"]
 
     def stop(self, pod: Object, *, ours: bool) -> None:
         """Tell a pod to stop. Where that is the operator's doing it must be empty, and stay so for a while."""

@@ -26,7 +26,7 @@ from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, LEASE, SHIELDS
 from voiceagent_operator.resources import desired
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, RECORD_ANNOTATION
 from voiceagent_operator.revisions import BORN_ANNOTATION, asked_for, identity_of, in_force, record_of
-from voiceagent_operator.scaling import confirmed, spared
+from voiceagent_operator.scaling import confirmed, lets_nobody_go, spared
 from voiceagent_operator.sentences import LONGEST, sanitized
 from voiceagent_operator.settings import OperatorSettings, WorkerNetworkPolicy
 from voiceagent_operator.status import Seen, invalid, report, stalled
@@ -391,6 +391,73 @@ def test_growing_again_opens_closed_workers_before_any_is_made() -> None:
     observation.pods[1]["metadata"]["annotations"][CORDON_ANNOTATION] = lease(NOW)
     actions = plan(asked, observation, NOW).actions
     assert [type(action) for action in actions] == [Mark]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (1, {"observedGeneration": 1}),
+        (1, {}),
+        (1, {"replicas": 1}),
+        (2, {"observedGeneration": 1}),
+    ],
+    ids=["written", "seen", "done", "taken back"],
+)
+@pytest.mark.parametrize("said", [CLOSED, None], ids=["empty", "deaf"])
+def test_who_is_about_to_be_deleted_stays_closed_and_cheapest(
+    number: int, status: dict[str, int], said: WorkerReport | None
+) -> None:
+    """The ReplicaSet would take another, with its calls, whatever is asked for since."""
+    asked = ask(voice_agent({"replicas": 2}))
+    observation = replace(serving(asked, 2), reports={"p0": BUSY} | ({"p1": said} if said else {}))
+    going = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
+    observation.pods[1]["metadata"]["annotations"] = going
+    deployment = observation.of_kind("Deployment")[0]
+    deployment["spec"]["replicas"] = number
+    deployment["status"] |= status
+    changed = marked(asked, observation, "p1")
+    assert {CORDON_ANNOTATION, COST_ANNOTATION}.isdisjoint(changed)
+    scales = [a.replicas for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
+    assert scales == ([2] if number == 1 else [])
+    observation.pods[1]["metadata"]["annotations"][CORDON_ANNOTATION] = lease(NOW - LEASE * 0.6)
+    assert marked(asked, observation, "p1")[CORDON_ANNOTATION] == lease(NOW)
+
+
+def test_who_may_go_is_called_back_where_nobody_is_about_to_be_deleted() -> None:
+    asked = ask(voice_agent({"replicas": 2}))
+    observation = replace(serving(asked, 2), reports={"p0": BUSY, "p1": CLOSED})
+    going = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
+    observation.pods[1]["metadata"]["annotations"] = going
+    (mark,) = [
+        a for a in plan(asked, observation, NOW).actions if isinstance(a, Mark) and a.pod["metadata"]["name"] == "p1"
+    ]
+    assert mark.spares
+    assert mark.annotations == {CORDON_ANNOTATION: None, COST_ANNOTATION: None}
+
+
+@pytest.mark.parametrize(
+    ("change", "nobody"),
+    [
+        ({}, True),
+        ({"deployment": {"status": {"observedGeneration": 1, "replicas": 2}}}, False),
+        ({"deployment": {"status": {"observedGeneration": 2, "replicas": 3}}}, False),
+        ({"set": {"status": {"observedGeneration": 1, "replicas": 2}}}, False),
+        ({"set": {"status": {"observedGeneration": 2, "replicas": 3}}}, False),
+        ({"set": {"spec": {"replicas": 1}}}, False),
+        ({"set": {"spec": {"replicas": 3}}}, False),
+        ({"set": {"status": {"observedGeneration": 2, "replicas": 1}}}, True),
+        ({"set": {"metadata": {"generation": 2, "ownerReferences": []}}}, False),
+    ],
+)
+def test_nobody_is_about_to_be_deleted_when_both_controllers_know_the_number(
+    change: dict[str, Object], nobody: bool
+) -> None:
+    """A number that the quota keeps from being reached deletes nobody; one that has not been handed on may."""
+    state = {"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "replicas": 2}}
+    owner = {"uid": "d", "controller": True}
+    deployment = {"metadata": {"uid": "d", "generation": 2}, **state, **change.get("deployment", {})}
+    own = {"metadata": {"generation": 2, "ownerReferences": [owner]}, **state, **change.get("set", {})}
+    assert lets_nobody_go(deployment, [own]) is nobody
 
 
 def test_shrinking_closes_idle_workers_under_a_lease_and_renews_it() -> None:

@@ -42,7 +42,7 @@ from voiceagent_operator.waiting_line import Key
 from voiceagent_operator.wanted import key_places, mounted_config_maps, wanted
 
 from .operator_promises import Step
-from .operator_world import CAPACITY, NODES, World, copied, counts
+from .operator_world import CAPACITY, NODES, World, copied, counts, revision_of
 
 STEPS = int(os.environ.get("VOICEAGENT_MODEL_STEPS", "2000"))
 SEED = int(os.environ.get("VOICEAGENT_MODEL_SEED", "1"))
@@ -143,7 +143,9 @@ class Rollouts(RuleBasedStateMachine):
     @precondition(lambda self: self.world.pods)
     @rule(which=ANY, mark=st.sampled_from([CORDON_ANNOTATION, COST_ANNOTATION]), price=st.booleans())
     def somebody_changes_a_mark(self, which: int, mark: str, price: bool) -> None:
-        notes = pick(list(self.world.pods.values()), which)["metadata"]["annotations"]
+        pod = pick(list(self.world.pods.values()), which)
+        self.world.lowered.pop(revision_of(pod), None)
+        notes = pod["metadata"]["annotations"]
         notes.pop(mark, None)
         if price and mark == COST_ANNOTATION:
             notes[mark] = str(EMPTY_COST)
