@@ -61,6 +61,14 @@ def test_calls_that_come_and_go_with_their_workers_break_no_rule() -> None:
     assert found.checks[Rule.BUSY] == 1
 
 
+@pytest.mark.parametrize(("told", "rules"), [(65, set()), (68, {Rule.SERVING})], ids=["at once", "late"])
+def test_the_status_may_tell_of_a_lower_number_a_moment_after_workers_were_closed(told: int, rules: set[Rule]) -> None:
+    level = (*calls(5, 6), Desired(6, "desk", 2), *ready(8, 1))
+    closed = (*calls(40, 6, "ended"), Pod(60, "closed", "desk", 1, 0), Desired(told, "desk", 1))
+    assert broken(verdict(*level, *closed)) == rules
+    assert not broken(verdict(*level, *closed, *fault(63, 64)))
+
+
 @pytest.mark.parametrize("excuse", [(), fault(50, 60)], ids=["calm", "in a fault"])
 def test_a_busy_worker_that_is_told_to_go_is_a_failure_whatever_else_went_wrong(excuse: tuple[Event, ...]) -> None:
     found = verdict(*calls(30, 1), Pod(55, "told", "desk", 0, 1), *excuse)

@@ -39,6 +39,10 @@ class Rule(StrEnum):
     ROOM = "the promised room is there"
 
 
+# What a VoiceAgent's workers do is in its status only then, if no fault comes between.
+AHEAD_S = {Rule.SERVING: WRITE_S}
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something against a rule; a failure unless it has an excuse."""
@@ -100,21 +104,24 @@ def _note(story: Story, verdict: Verdict, rule: Rule, agent: AgentStory, found: 
         verdict.checks[rule] += 1
         if said:
             name = agent.asked.name
-            verdict.findings.append(Finding(rule, name, at, said, excuse(story, name, at)))
+            verdict.findings.append(Finding(rule, name, at, said, excuse(story, name, at, AHEAD_S.get(rule, 0.0))))
 
 
-def excuse(story: Story, agent: str, at: float) -> str:
-    """Return what excuses that something was not as promised; empty where nothing does."""
-    faults = (each.kind for each in story.faults.values() if each.touches(agent, at, RECOVERY_S))
+def excuse(story: Story, agent: str, at: float, ahead: float = 0.0) -> str:
+    """Return what excuses that something was not as promised; empty where nothing does. A fault may also begin
+    `ahead`."""
+    faults = (each.kind for each in story.faults.values() if each.touches(agent, at, RECOVERY_S, ahead))
     delays = (f"machine too slow: {each.kind}" for each in story.delays if each.touches(agent, at, DELAY_S))
     return next(chain(faults, delays), "")
 
 
 def _serving(story: Story, agent: AgentStory) -> Iterator[tuple[float, str]]:
-    """Each second: as many serve as were asked for at some time of the last seconds."""
+    """Each second: as many serve as were asked for at some time of the last seconds. Workers are closed before the
+    status tells of the lower number: it is written last."""
     since = LOOK_S + 2 * WRITE_S + story.setup.longest_start
     for second in _seconds(story, since):
-        least, most = agent.desired.least(second - since, second), agent.desired.most(second - since, second)
+        least = agent.desired.least(second - since, second + AHEAD_S[Rule.SERVING])
+        most = agent.desired.most(second - since, second)
         low, high = agent.serving.low[second], agent.serving.high[second]
         right = low <= most and high >= least
         yield second, "" if right else f"{low} workers serve, and {least} to {most} were asked for"

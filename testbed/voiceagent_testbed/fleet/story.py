@@ -66,9 +66,9 @@ class Trouble:
     end: float
     agent: str = ""
 
-    def touches(self, agent: str, at: float, after: float) -> bool:
-        """Whether a VoiceAgent may still feel it at a time."""
-        return self.agent in ("", agent) and self.begin <= at <= self.end + after
+    def touches(self, agent: str, at: float, after: float, ahead: float = 0.0) -> bool:
+        """Whether a VoiceAgent may still feel it at a time, or what is told of that time does."""
+        return self.agent in ("", agent) and self.begin - ahead <= at <= self.end + after
 
 
 @dataclass
