@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import groupby, islice
 
 from .actions import Action, Apply, Delete, Mark, Scale
-from .cluster import Cluster, ClusterConflictError, ClusterRefusedError
+from .cluster import Cluster, ClusterRefusedError
 from .diagnosis import Diagnosis, Reason, refusal
 from .observation import Object, name_of
 from .pods import deployment_of
@@ -49,10 +49,14 @@ class Actor:
             if isinstance(action, Apply):
                 written.append(await self._cluster.apply(action.resource))
             elif isinstance(action, Mark):
-                await self._mark(agent, action)
+                if not await self._mark(agent, action):
+                    return None
             elif isinstance(action, Delete):
                 await self._cluster.delete(action.resource, action.resource["kind"])
-            elif begun := await self._scale(agent, action):
+            else:
+                begun = await self._scale(agent, action)
+                if begun is None:
+                    return None
                 written.append({**begun[0], "kind": "Deployment"})
                 removals += [begun[1]] if action.victims else []
         except ClusterRefusedError as error:
@@ -62,15 +66,16 @@ class Actor:
         logger.info(*_told(action), extra={"kind": _about(action)[0], "object": name_of(_about(action)[1])})
         return None
 
-    async def _mark(self, agent: str, mark: Mark) -> None:
+    async def _mark(self, agent: str, mark: Mark) -> bool:
         if mark.spares:
             # A lower number may have been written that no cache knows of yet, or be under way to the pods.
             namespace, name = mark.pod["metadata"]["namespace"], deployment_of(mark.pod)
             deployment = await self._cluster.get("Deployment", namespace, name, fresh=True)
             sets = await self._cluster.list("ReplicaSet", namespace, selector_text(agent), fresh=True)
             if deployment is None or not lets_nobody_go(deployment, sets):
-                raise ClusterConflictError(f"pods of {name} are about to be deleted")
+                return False
         await self._cluster.mark(mark.pod, mark.annotations, mark.labels, unchanged=mark.spares)
+        return True
 
     async def _scale(self, agent: str, scale: Scale) -> tuple[Object, Scale] | None:
         if not scale.lowers:

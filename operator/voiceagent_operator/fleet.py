@@ -84,12 +84,13 @@ def decide(wish: Wish, groups: list[Group], terminating: Iterable[Worker] = ()) 
 
 
 def _decide_current(wish: Wish, group: Group, decision: Decision) -> None:
-    going = [worker for worker in group.workers if worker not in group.promised]
+    promised = group.promised
+    going = [worker for worker in group.workers if worker not in promised]
     staying = sorted((w for w in going if not w.node_leaves), key=_worth, reverse=True)
     kept = staying if wish.only_grow else staying[: wish.target]
     spare = staying[len(kept) :] + [w for w in going if w.node_leaves]
     decision.keep += kept
-    decision.spare += spare + group.promised
+    decision.spare += spare + promised
     wanted = max(wish.target, len(kept), group.replicas - len(spare) if wish.only_grow else 0)
     _count(group, spare, wanted, decision)
 
@@ -114,13 +115,14 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
     hopeful = [w for w in kept if not wish.stalled or not carrying or w.serving or w in carrying]
     missing = needed - sum(1 for worker in hopeful if not worker.node_leaves)
     for group in groups:
-        going = [worker for worker in group.workers if worker not in kept and worker not in group.promised]
-        decision.superseded += group.promised
+        promised = group.promised
+        going = [worker for worker in group.workers if worker not in kept and worker not in promised]
+        decision.superseded += promised
         on_leaving_nodes = [worker for worker in going if worker.node_leaves]
         final = [worker for worker in going if worker not in on_leaving_nodes or missing <= 0]
         decision.superseded += final
         decision.spare += [worker for worker in going if worker not in final]
-        stay = len(group.workers) - len(going) - len(group.promised)
+        stay = len(group.workers) - len(going) - len(promised)
         # Where the old revision still carries the load, what it lost or is about to lose is replaced.
         lost = max(0, group.replicas - len(group.workers)) + len(on_leaving_nodes)
         more = max(0, missing if wish.stalled and group is carrier else min(missing, lost))

@@ -60,16 +60,18 @@ def foreign_writer(deployment: Object) -> str | None:
 
 def settled(deployment: Object, workers: list[Worker]) -> bool:
     """Whether the controllers have done what was asked, and the list of pods agrees with them."""
-    seen = deployment.get("status", {})
-    current = seen.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-    return bool(current and seen.get("replicas", 0) == len(workers))
+    return _is_known(deployment) and deployment.get("status", {}).get("replicas", 0) == len(workers)
 
 
 def deletes_nobody(controlled: Object) -> bool:
     """Whether the controller of a Deployment or ReplicaSet knows the number of pods, and has no more of them."""
-    seen, meta = controlled.get("status", {}), controlled["metadata"]
-    current = seen.get("observedGeneration", 0) >= meta.get("generation", 1)
-    return bool(current and seen.get("replicas", 0) <= controlled["spec"].get("replicas", 1))
+    there = controlled.get("status", {}).get("replicas", 0)
+    return bool(_is_known(controlled) and there <= controlled["spec"].get("replicas", 1))
+
+
+def _is_known(controlled: Object) -> bool:
+    seen = controlled.get("status", {}).get("observedGeneration", 0)
+    return bool(seen >= controlled["metadata"].get("generation", 1))
 
 
 def lets_nobody_go(deployment: Object, replica_sets: list[Object]) -> bool:

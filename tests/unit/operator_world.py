@@ -130,7 +130,7 @@ class World:
         if isinstance(action, Delete):
             return self._delete(action.resource)
         if isinstance(action, Mark):
-            return self._is_free(action) and self._mark(action)
+            return not self._is_free(action) or self._mark(action)
         return self._scaled(action)
 
     def _scaled(self, action: Scale) -> bool:

@@ -50,9 +50,9 @@ def pod_status(worker: PlayedWorker, now: datetime) -> Object:
     }
 
 
-def says_ready(pod: Object) -> bool:
-    """Whether the pod's status calls it ready."""
-    conditions = pod.get("status", {}).get("conditions") or []
+def says_ready(thing: Object) -> bool:
+    """Whether a pod's or a node's status calls it ready."""
+    conditions = thing.get("status", {}).get("conditions") or []
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 

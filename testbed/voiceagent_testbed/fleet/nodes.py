@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +19,7 @@ from typing import Any
 from voiceagent_testbed.cluster.operator_bench import CORDON
 from voiceagent_testbed.part import Part
 
-from .client import STRATEGIC_MERGE, Client, Object
+from .client import AWAY, STRATEGIC_MERGE, Client, Object, RefusedError
 from .kubelet import LEASES, capacity, lease, node, pod_status, ready_again, says_ready
 from .status_server import StatusServer
 from .worker import PlayedWorker, cordon
@@ -113,7 +114,7 @@ class Nodes(Part):
 
     async def join(self, name: str) -> None:
         """Let a node that was cut off see what it missed, and say that it is there."""
-        await self._client.insist("PATCH", f"/api/v1/nodes/{name}/status", ready_again(_now()), STRATEGIC_MERGE)
+        await self._say_ready(name)
         self._away.discard(name)
         for uid, pod in list(self._missed.items()):
             if pod["spec"]["nodeName"] == name:
@@ -137,6 +138,18 @@ class Nodes(Part):
             await asyncio.sleep(HEARTBEAT_SECONDS)
             if name not in self._away:
                 await self._client.insist("PATCH", f"{LEASES}/{name}", lease(name, _now()), STRATEGIC_MERGE)
+                await self._correct(name)
+
+    async def _correct(self, name: str) -> None:
+        """Say that the node is ready where it was taken for lost, as when the API server was away for long: its pods
+        would be evicted five minutes later."""
+        with suppress(RefusedError, *AWAY):
+            there = await self._client.ask("GET", f"/api/v1/nodes/{name}")
+            if not says_ready(there) and name not in self._away:
+                await self._say_ready(name)
+
+    async def _say_ready(self, name: str) -> None:
+        await self._client.insist("PATCH", f"/api/v1/nodes/{name}/status", ready_again(_now()), STRATEGIC_MERGE)
 
     async def _watch(self) -> None:
         async for event, pod in self._client.follow(PODS):
