@@ -119,6 +119,7 @@ class Bench:
         await asyncio.sleep(ASKED_EVERY)
         cpu, asked = reader.cpu(), self._nodes.answered
         await asyncio.sleep(REST_SECONDS)
+        reader.process.must_be_alive()
         figures = {
             "baseline: CPU (cores)": (reader.cpu() - cpu) / REST_SECONDS,
             "baseline: workers asked a second": (self._nodes.answered - asked) / REST_SECONDS,

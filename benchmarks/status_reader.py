@@ -14,7 +14,7 @@ from time import monotonic
 import aiohttp
 
 CONNECTIONS = 256
-PATIENCE = aiohttp.ClientTimeout(total=2)
+PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=2)  # not counted while it waits for its turn
 
 
 async def read(addresses: list[str], seconds: float) -> None:
