@@ -164,18 +164,23 @@ def _calls(workers: list[Worker]) -> int | None:
 def _serving_revision(seen: Seen, current: list[Worker]) -> str:
     if any(worker.serving for worker in current):
         return seen.current
-    earlier = [name_of(d) for d in _newest_first(seen.deployments)]
+    earlier = [name_of(d) for d in _newest_first(seen)]
     return next((name for name in earlier if any(w.serving for w in seen.workers_of(name))), seen.current)
 
 
-def _newest_first(deployments: tuple[Object, ...]) -> list[Object]:
-    return sorted(deployments, key=lambda each: each["metadata"].get("creationTimestamp", ""), reverse=True)
+def _newest_first(seen: Seen) -> list[Object]:
+    """Return the revisions; of those that were made in the same second, the current one is the newest."""
+
+    def made(deployment: Object) -> tuple[str, bool]:
+        return deployment["metadata"].get("creationTimestamp", ""), name_of(deployment) == seen.current
+
+    return sorted(seen.deployments, key=made, reverse=True)
 
 
 def _revisions(seen: Seen, before: Status, now: datetime) -> list[dict[str, Any]]:
     old = {each.get("name"): each for each in before.get("revisions") or []}
     result = []
-    for deployment in _newest_first(seen.deployments):
+    for deployment in _newest_first(seen):
         name = name_of(deployment)
         active = [worker for worker in seen.workers_of(name) if worker.active]
         state = _state(seen, name, active, old.get(name), now)
