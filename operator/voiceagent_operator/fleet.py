@@ -42,7 +42,12 @@ class Group:
     def promised(self) -> list[Worker]:
         """Those that a lower number counts on: while it is carried out they stay closed and cheapest, whatever is asked
         for meanwhile, or the ReplicaSet would take others."""
-        return [worker for worker in self.workers if worker.cheapest] if self.falls else []
+        return [worker for worker in self.workers if self.falls and worker.cheapest]
+
+    @property
+    def others(self) -> list[Worker]:
+        """Those that can still be decided about."""
+        return [worker for worker in self.workers if not (self.falls and worker.cheapest)]
 
 
 @dataclass
@@ -84,13 +89,11 @@ def decide(wish: Wish, groups: list[Group], terminating: Iterable[Worker] = ()) 
 
 
 def _decide_current(wish: Wish, group: Group, decision: Decision) -> None:
-    promised = group.promised
-    going = [worker for worker in group.workers if worker not in promised]
-    staying = sorted((w for w in going if not w.node_leaves), key=_worth, reverse=True)
+    staying = sorted((w for w in group.others if not w.node_leaves), key=_worth, reverse=True)
     kept = staying if wish.only_grow else staying[: wish.target]
-    spare = staying[len(kept) :] + [w for w in going if w.node_leaves]
+    spare = staying[len(kept) :] + [w for w in group.others if w.node_leaves]
     decision.keep += kept
-    decision.spare += spare + promised
+    decision.spare += spare + group.promised
     wanted = max(wish.target, len(kept), group.replicas - len(spare) if wish.only_grow else 0)
     _count(group, spare, wanted, decision)
 
@@ -100,7 +103,7 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
     order = {group.name: place for place, group in enumerate(groups)}
     carrier = next((group for group in groups if any(worker.serving for worker in group.workers)), None)
     carrying = [] if carrier is None else carrier.workers
-    everyone = [worker for group in groups for worker in group.workers if worker not in decision.promised]
+    everyone = [worker for group in groups for worker in group.others]
     everyone.sort(key=lambda worker: _need(worker, order[worker.deployment], worker in carrying))
     kept = [worker for worker in everyone if not worker.node_leaves][:needed]
     closing = [worker for worker in everyone if worker not in kept]
@@ -115,14 +118,13 @@ def _decide_earlier(wish: Wish, groups: list[Group], needed: int, room: int | No
     hopeful = [w for w in kept if not wish.stalled or not carrying or w.serving or w in carrying]
     missing = needed - sum(1 for worker in hopeful if not worker.node_leaves)
     for group in groups:
-        promised = group.promised
-        going = [worker for worker in group.workers if worker not in kept and worker not in promised]
-        decision.superseded += promised
+        going = [worker for worker in group.others if worker not in kept]
+        decision.superseded += group.promised
         on_leaving_nodes = [worker for worker in going if worker.node_leaves]
         final = [worker for worker in going if worker not in on_leaving_nodes or missing <= 0]
         decision.superseded += final
         decision.spare += [worker for worker in going if worker not in final]
-        stay = len(group.workers) - len(going) - len(promised)
+        stay = len(group.others) - len(going)
         # Where the old revision still carries the load, what it lost or is about to lose is replaced.
         lost = max(0, group.replicas - len(group.workers)) + len(on_leaving_nodes)
         more = max(0, missing if wish.stalled and group is carrier else min(missing, lost))

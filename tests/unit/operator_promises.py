@@ -217,10 +217,11 @@ def is_about_to_go(step: Step, worker: Seen) -> bool:
 
 def who_is_about_to_go_stays_the_cheapest(step: Step) -> None:
     """Or the ReplicaSet would take another in their place."""
+    known = {each["metadata"]["name"] for each in step.observation.of_kind("Deployment")}
     for each in step.active:
-        if each.revision in {d["metadata"]["name"] for d in step.observation.of_kind("Deployment")}:
-            assert COST_ANNOTATION not in each.mark.annotations or not is_about_to_go(step, each)
-            assert each.cordon_after is not None or step.paused or not is_about_to_go(step, each)
+        if each.revision in known and is_about_to_go(step, each):
+            assert COST_ANNOTATION not in each.mark.annotations
+            assert each.cordon_after is not None or step.paused
 
 
 def workers_leave_before_their_node_does(step: Step) -> None:
