@@ -10,11 +10,12 @@ from itertools import groupby, islice
 
 from .actions import Action, Apply, Delete, Mark, Scale
 from .cluster import Cluster, ClusterRefusedError
+from .controllers import at_rest
 from .diagnosis import Diagnosis, Reason, refusal
 from .observation import Object, name_of
 from .pods import deployment_of
 from .resources.metadata import selector_text
-from .scaling import confirmed, lets_nobody_go
+from .scaling import confirmed
 
 logger = logging.getLogger(__name__)
 AT_ONCE = 16
@@ -31,7 +32,7 @@ class Actor:
         """Return what was written, as it is now, which removals of workers were begun, and a refusal that ended it."""
         written: list[Object] = []
         removals: list[Scale] = []
-        for step in steps(actions):
+        for step in steps(await self._timely(agent, actions)):
             writes = (self._write(agent, action, written, removals) for action in step)
             # None is still under way when the next step begins, or the next plan: also after an error.
             results = await asyncio.gather(*writes, return_exceptions=True)
@@ -49,8 +50,7 @@ class Actor:
             if isinstance(action, Apply):
                 written.append(await self._cluster.apply(action.resource))
             elif isinstance(action, Mark):
-                if not await self._mark(agent, action):
-                    return None
+                await self._cluster.mark(action.pod, action.annotations, action.labels, unchanged=action.decides)
             elif isinstance(action, Delete):
                 await self._cluster.delete(action.resource, action.resource["kind"])
             else:
@@ -66,16 +66,27 @@ class Actor:
         logger.info(*_told(action), extra={"kind": _about(action)[0], "object": name_of(_about(action)[1])})
         return None
 
-    async def _mark(self, agent: str, mark: Mark) -> bool:
-        if mark.spares:
-            # A lower number may have been written that no cache knows of yet, or be under way to the pods.
-            namespace, name = mark.pod["metadata"]["namespace"], deployment_of(mark.pod)
-            deployment = await self._cluster.get("Deployment", namespace, name, fresh=True)
-            sets = await self._cluster.list("ReplicaSet", namespace, selector_text(agent), fresh=True)
-            if deployment is None or not lets_nobody_go(deployment, sets):
-                return False
-        await self._cluster.mark(mark.pod, mark.annotations, mark.labels, unchanged=mark.spares)
-        return True
+    async def _timely(self, agent: str, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """Return the actions without those that say who may go, where the controllers have to catch up first."""
+        marks = [action.pod for action in actions if isinstance(action, Mark) and action.decides]
+        if not marks:
+            return actions
+        # A lower number may have been written that no cache knows of yet, or be under way to the pods.
+        namespace = marks[0]["metadata"]["namespace"]
+        names = sorted({deployment_of(pod) for pod in marks})
+        found, (sets, pods) = await asyncio.gather(
+            asyncio.gather(*(self._cluster.get("Deployment", namespace, name, fresh=True) for name in names)),
+            self._live(namespace, agent),
+        )
+        ready = {name for name, each in zip(names, found, strict=True) if each and at_rest(each, sets, pods)}
+        return tuple(a for a in actions if not (isinstance(a, Mark) and a.decides) or deployment_of(a.pod) in ready)
+
+    async def _live(self, namespace: str, agent: str) -> tuple[list[Object], list[Object]]:
+        """Return the ReplicaSets and the pods of a VoiceAgent, from the API server itself."""
+        kinds = ("ReplicaSet", "Pod")
+        wanted = (self._cluster.list(kind, namespace, selector_text(agent), fresh=True) for kind in kinds)
+        sets, pods = await asyncio.gather(*wanted)
+        return sets, pods
 
     async def _scale(self, agent: str, scale: Scale) -> tuple[Object, Scale] | None:
         if not scale.lowers:
@@ -83,8 +94,8 @@ class Actor:
         # Pods go now: what the plan rested on is read once more, from the API server itself.
         namespace = scale.deployment["metadata"]["namespace"]
         deployment = await self._cluster.get("Deployment", namespace, name_of(scale.deployment), fresh=True)
-        pods = await self._cluster.list("Pod", namespace, selector_text(agent), fresh=True)
-        sure = confirmed(scale, deployment, pods, self._now())
+        sets, pods = await self._live(namespace, agent)
+        sure = confirmed(scale, deployment, sets, pods, self._now())
         if sure is None:
             return None
         return await self._cluster.scale(sure.deployment, sure.replicas, paused=sure.paused), sure

@@ -36,8 +36,8 @@ class Mark:
     pod: Object
     annotations: dict[str, str | None] = field(default_factory=dict)
     labels: dict[str, str | None] = field(default_factory=dict)
-    spares: bool = False
-    """Whether it takes back that the pod may go: only written while its ReplicaSet lets nobody go."""
+    decides: bool = False
+    """Whether it says that the pod may go, or takes that back: only written while its ReplicaSet is at rest."""
 
 
 @dataclass(frozen=True)

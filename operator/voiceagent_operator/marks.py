@@ -8,7 +8,7 @@ from datetime import datetime
 from .actions import Mark
 from .fleet import Decision
 from .pods import COST_ANNOTATION, EMPTY_COST, FINAL, SHIELDS, Worker, lease, lease_holds
-from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
+from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, DISPENSABLE_LABEL
 
 
 def shields(workers: tuple[Worker, ...]) -> list[Mark]:
@@ -25,25 +25,38 @@ def _shield(worker: Worker) -> Mark:
 
 
 def marks(workers: tuple[Worker, ...], decision: Decision, now: datetime) -> list[Mark]:
-    """Return all that changes on pods, one write each: shields, cordons, and who is cheapest to lose."""
+    """Return all that changes on pods, one write each: shields, cordons, and who is cheapest to lose.
+
+    Where one is called back nobody is chosen in the same step: the ReplicaSet's count would not tell them apart.
+    """
     closed: dict[str, str] = {worker.name: FINAL for worker in decision.superseded}
     closed |= {w.name: w.cordon if lease_holds(w.cordon, now) else lease(now) for w in decision.spare}  # type: ignore[misc]
     opened = {worker.name for worker in decision.keep}
     promised = {worker.name for worker in decision.promised}
-    changed = []
+    changed: list[Mark] = []
+    choices: list[tuple[str, Mark]] = []
+    called_back: set[str] = set()
     for worker in workers:
         if not worker.active:
             continue
         mark = _shield(worker)
         if worker.name in closed and worker.cordon != closed[worker.name]:
             mark.annotations[CORDON_ANNOTATION] = closed[worker.name]
-        if worker.name in closed and worker.empty and not worker.chosen:
-            mark.annotations[COST_ANNOTATION] = str(EMPTY_COST)
         if worker.name in opened and worker.cordon is not None:
             mark.annotations[CORDON_ANNOTATION] = None
-        if worker.cheapest and worker.name not in promised and not (worker.name in closed and worker.empty):
-            mark.annotations[COST_ANNOTATION] = None
-            mark = replace(mark, spares=True)
+        may_go = worker.name in closed and worker.empty
+        as_it_is = worker.name in promised or (may_go and worker.dispensable)
+        if not as_it_is and (worker.cheapest or worker.offered):
+            # One of the two marks alone proves nothing: it goes before both are written.
+            mark = _with(mark, None, "false")
+            called_back.add(worker.deployment)
+        elif not as_it_is and may_go and not (mark.annotations or mark.labels):
+            choices.append((worker.deployment, _with(mark, str(EMPTY_COST), FINAL)))
         if mark.annotations or mark.labels:
             changed.append(mark)
-    return changed
+    return changed + [mark for deployment, mark in choices if deployment not in called_back]
+
+
+def _with(mark: Mark, cost: str | None, dispensable: str) -> Mark:
+    annotations = {**mark.annotations, COST_ANNOTATION: cost}
+    return replace(mark, annotations=annotations, labels={**mark.labels, DISPENSABLE_LABEL: dispensable}, decides=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .actions import Action, Apply, Delete
+from .controllers import deletes_nobody, settled
 from .diagnosis import Diagnosis, Reason
 from .drift import in_place
 from .fleet import Decision, Group, Wish, decide
@@ -17,7 +18,7 @@ from .notices import Notice
 from .observation import Object, Observation, ended, identity, leaving, name_of, owned_by
 from .pods import Worker, deployment_of, judge
 from .revisions import record_of
-from .scaling import deletes_nobody, scaling, settled
+from .scaling import scaling
 from .wanted import Wanted, mounted_config_maps
 
 HISTORY = 2
@@ -125,7 +126,7 @@ def _retired(wanted: Wanted, own: list[Object], observation: Observation, notice
         for each in own
         if name_of(each) not in used | {name_of(wanted.deployment)}
         and each["spec"].get("replicas", 1) == 0
-        and settled(each, [])
+        and settled(each, 0)
     ]
     empty.sort(key=lambda each: each["metadata"].get("creationTimestamp", ""), reverse=True)
     gone = empty[history:]

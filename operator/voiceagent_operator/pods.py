@@ -21,7 +21,7 @@ from .observation import (
     running,
     timestamp,
 )
-from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
+from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, DISPENSABLE_LABEL
 
 COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
 # Nothing can be cheaper: an empty worker goes before any pod that somebody else gave a cost.
@@ -124,12 +124,22 @@ class Worker:
     @property
     def chosen(self) -> bool:
         """Whether it may go at once: empty, and its ReplicaSet has been told to prefer it."""
-        return self.empty and self.cheapest
+        return self.empty and self.dispensable
 
     @property
     def cheapest(self) -> bool:
-        """Whether its ReplicaSet has been told to prefer it."""
+        """Whether a ReplicaSet prefers it to all others of its rank."""
         return self.cost == EMPTY_COST
+
+    @property
+    def offered(self) -> bool:
+        """Whether it carries the label whose absence from the template's others the ReplicaSet's status counts."""
+        return label(self.pod, DISPENSABLE_LABEL) == FINAL
+
+    @property
+    def dispensable(self) -> bool:
+        """Whether both marks are there that let it go: the price, and the label that shows that it was seen."""
+        return self.cheapest and self.offered
 
     @property
     def rank(self) -> tuple[int, int, int]:

@@ -6,10 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from .actions import Apply, Scale
+from .controllers import at_rest, settled
 from .drift import in_place
 from .fleet import Decision, safe_victims
 from .notices import Notice
-from .observation import Object, Observation, annotation, identity, name_of, owned_by
+from .observation import Object, Observation, annotation, identity, name_of
 from .pods import Worker, judge
 from .resources.metadata import MANAGER
 from .revisions import BORN_ANNOTATION, manifest_as_recorded, record_of
@@ -32,7 +33,7 @@ def scaling(
     victims = tuple(worker.name for worker in decision.victims[name])
     unborn = tuple(worker.name for worker in decision.victims[name] if worker.report is None)
     scale = Scale(observed, wanted, paused, victims, unborn)
-    if scale.lowers and not settled(observed, [w for w in workers if w.active and w.deployment == name]):
+    if scale.lowers and not settled(observed, sum(w.active and w.deployment == name for w in workers)):
         return []
     if wanted == has and bool(observed["spec"].get("paused")) == paused:
         return []
@@ -58,30 +59,9 @@ def foreign_writer(deployment: Object) -> str | None:
     return next((each for each in writers if each != MANAGER), None if writers else "Somebody")
 
 
-def settled(deployment: Object, workers: list[Worker]) -> bool:
-    """Whether the controllers have done what was asked, and the list of pods agrees with them."""
-    return _is_known(deployment) and deployment.get("status", {}).get("replicas", 0) == len(workers)
-
-
-def deletes_nobody(controlled: Object) -> bool:
-    """Whether the controller of a Deployment or ReplicaSet knows the number of pods, and has no more of them."""
-    there = controlled.get("status", {}).get("replicas", 0)
-    return bool(_is_known(controlled) and there <= controlled["spec"].get("replicas", 1))
-
-
-def _is_known(controlled: Object) -> bool:
-    seen = controlled.get("status", {}).get("observedGeneration", 0)
-    return bool(seen >= controlled["metadata"].get("generation", 1))
-
-
-def lets_nobody_go(deployment: Object, replica_sets: list[Object]) -> bool:
-    """Whether no pod of a Deployment is about to be deleted, by what the API server says at this moment."""
-    own = [each for each in replica_sets if owned_by(each, deployment["metadata"]["uid"])]
-    handed_on = sum(each["spec"].get("replicas", 1) for each in own) == deployment["spec"].get("replicas", 1)
-    return handed_on and all(map(deletes_nobody, (deployment, *own)))
-
-
-def confirmed(scale: Scale, deployment: Object | None, pods: list[Object], now: datetime) -> Scale | None:
+def confirmed(
+    scale: Scale, deployment: Object | None, replica_sets: list[Object], pods: list[Object], now: datetime
+) -> Scale | None:
     """Return the scaling to write, by what the API server says at this moment; None when it must wait."""
     if deployment is None or deployment["metadata"]["uid"] != scale.deployment["metadata"]["uid"]:
         return None
@@ -89,9 +69,9 @@ def confirmed(scale: Scale, deployment: Object | None, pods: list[Object], now: 
     workers = [w for w in workers if w.deployment == name_of(deployment)]
     if deployment["spec"].get("replicas", 1) != scale.deployment["spec"].get("replicas", 1):
         return None
-    if not settled(deployment, workers):
+    if not settled(deployment, len(workers)) or not at_rest(deployment, replica_sets, pods):
         return None
-    chosen = [w for w in workers if w.name in scale.victims and w.cheapest and w.locked]
+    chosen = [w for w in workers if w.name in scale.victims and w.dispensable and w.locked]
     chosen = [w for w in chosen if w.name not in scale.unborn or w.calls == 0]
     fits = len(workers) - scale.replicas <= len(safe_victims(chosen, workers))
     return replace(scale, deployment=deployment) if fits else None
@@ -105,6 +85,6 @@ def spared(removal: Scale, observation: Observation) -> int | None:
     workers = [w for w in (judge(pod, None, frozenset(), _ANY_TIME) for pod in observation.pods) if w.active]
     workers = [w for w in workers if w.deployment == name_of(deployment)]
     written = int(removal.deployment["metadata"].get("generation", 1)) + 1
-    if deployment["metadata"].get("generation", 1) < written or not settled(deployment, workers):
+    if deployment["metadata"].get("generation", 1) < written or not settled(deployment, len(workers)):
         return None
     return sum(1 for worker in workers if worker.name in removal.victims)

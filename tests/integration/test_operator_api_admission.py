@@ -313,7 +313,7 @@ async def test_the_operators_account_only_marks_its_own_workers(plane: ControlPl
     account = OPERATOR.removeprefix("system:serviceaccount:")
     await plane.kubectl("create", "rolebinding", "kubectl-looks", "--clusterrole=view", f"--serviceaccount={account}")
     marks = {
-        "labels": {"voiceagent.dev/busy": "true"},
+        "labels": {"voiceagent.dev/busy": "true", "voiceagent.dev/dispensable": "true"},
         "annotations": {
             "voiceagent.dev/cordoned": "true",
             "controller.kubernetes.io/pod-deletion-cost": "-1000",
@@ -332,7 +332,7 @@ async def test_the_operators_account_only_marks_its_own_workers(plane: ControlPl
     await patch("marked", {"metadata": marks})
     await patch(
         "marked",
-        {"metadata": {"labels": {"voiceagent.dev/busy": None}, "annotations": dict.fromkeys(marks["annotations"])}},
+        {"metadata": {"labels": dict.fromkeys(marks["labels"]), "annotations": dict.fromkeys(marks["annotations"])}},
     )
     assert "only its own workers" in await patch_is_refused("stranger", {"metadata": marks})
     assert "no label" in await patch_is_refused("marked", {"metadata": {"labels": {"app": "shop"}}})

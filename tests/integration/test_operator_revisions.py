@@ -190,7 +190,7 @@ async def test_scaling_in_takes_the_idle_worker_and_leaves_the_busy_ones(bench: 
 
 async def test_who_is_about_to_go_is_not_called_back_while_the_controllers_are_late(bench: OperatorBench) -> None:
     """They may carry out a number that has been taken back: were the chosen one not the cheapest any more, a busy one
-    would go."""
+    would go. And nobody goes before they have seen who may."""
     workers = await serving(bench, "wavering", {"replicas": 2})
     workers[0].sessions = 1
     name = (await bench.deployment("wavering"))["metadata"]["name"]
@@ -206,22 +206,41 @@ async def test_who_is_about_to_go_is_not_called_back_while_the_controllers_are_l
     manager.signal(signal.SIGSTOP)
     try:
         await bench.plane.kubectl("scale", "va/wavering", "--replicas=1")
+        await until_chosen(bench, workers[1])
+        await another_look(bench, workers[0])
+        await asks_for(2)
+        # As if the ReplicaSet's controller had seen that, and only then been stopped.
+        seen = json.dumps({"status": {"fullyLabeledReplicas": 1}})
+        (own,) = (await bench.plane.kubectl("get", "rs", "-o", "name", "-l", "voiceagent.dev/agent=wavering")).split()
+        await bench.plane.kubectl("patch", own, "--subresource=status", "--type=merge", "-p", seen)
         await asks_for(1)
         await bench.plane.kubectl("scale", "va/wavering", "--replicas=2")
         await asks_for(2)
         workers[1].silent = True  # nor does it count as busy
-        workers[0].sessions = 0
-        await until_busy(bench, workers[0], False)  # another look has been taken
+        await another_look(bench, workers[0])
         assert await cordon(bench, workers[1]) is not None
         assert (await pod(bench, workers[1]))["metadata"]["annotations"][COST_ANNOTATION] == str(EMPTY_COST)
-        workers[0].sessions = 1
-        await until_busy(bench, workers[0], True)
         workers[1].silent = False
     finally:
         manager.signal(signal.SIGCONT)
     await until_cordon(bench, workers[1], False)
     assert COST_ANNOTATION not in ((await pod(bench, workers[1]))["metadata"].get("annotations") or {})
     assert all([await alive(bench, worker) for worker in workers])
+
+
+async def until_chosen(bench: OperatorBench, worker: PlayedWorker) -> None:
+    async def so() -> bool:
+        meta = (await pod(bench, worker))["metadata"]
+        return (meta.get("annotations") or {}).get(COST_ANNOTATION) == str(EMPTY_COST)
+
+    await bench.until(so, "the operator to say that the worker may go")
+
+
+async def another_look(bench: OperatorBench, busy: PlayedWorker) -> None:
+    """Return when the operator has looked at all again."""
+    for calls in 0, 1:
+        busy.sessions = calls
+        await until_busy(bench, busy, bool(calls))
 
 
 async def test_marks_follow_the_calls_within_seconds(bench: OperatorBench) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from voiceagent_operator.actions import Action, Apply, Delete, Mark, Scale
 from voiceagent_operator.observation import Object, Observation, WorkerReport, leaving
 from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, SHIELDS
-from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
+from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, DISPENSABLE_LABEL
 
 from .operator_world import cost, counts, rank, ready, revision_of
 
@@ -139,6 +139,7 @@ def only_pods_that_are_closed_and_empty_go(step: Step) -> None:
             assert each.report is None or each.report.cordoned, "a worker goes that has not said that it is closed"
             assert each.closed_until(step.now + MINUTE), "a worker goes that will open by itself"
             assert cost(each.pod) == EMPTY_COST, "a pod goes in the step that chooses it"
+            assert each.pod["metadata"]["labels"].get(DISPENSABLE_LABEL) == "true", "its ReplicaSet cannot tell of it"
         first = min((place(each.pod) for each in mine if each not in victims), default=None)
         assert first is None or all(place(each.pod) < first for each in victims), "the ReplicaSet may take another"
 
@@ -221,6 +222,7 @@ def who_is_about_to_go_stays_the_cheapest(step: Step) -> None:
     for each in step.active:
         if each.revision in known and is_about_to_go(step, each):
             assert COST_ANNOTATION not in each.mark.annotations
+            assert DISPENSABLE_LABEL not in each.mark.labels
             assert each.cordon_after is not None or step.paused
 
 

@@ -3,8 +3,8 @@
 Where Kubernetes promises nothing, the worst happens, within bounds that are stated here:
 
 - A ReplicaSet that must delete takes pods without a node first, then those that do not run, then unready ones, then
-  the cheapest, then those that share a node, then the youngest. Of the marks of the operator's last step it sees those
-  that make the choice worse, and of the numbers since it last worked also the lowest.
+  the cheapest, then those that share a node, then the youngest. Its controller may go on for long without hearing of
+  the operator's marks, or hear of some. Of the numbers since it last worked it also sees the lowest.
 - Controllers, kubelets, and what a worker reads of its pod may lag by any number of events, but by less than
   `LONGEST_LAG`. So may the operator's caches; only its own writes are in them at once.
 - A Deployment that is paused scales and never rolls.
@@ -19,11 +19,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from voiceagent_operator.actions import Action, Apply, Delete, Mark, Scale
+from voiceagent_operator.controllers import at_rest
 from voiceagent_operator.observation import Object, Observation, WorkerReport, leaving
 from voiceagent_operator.pods import COST_ANNOTATION
 from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION
 from voiceagent_operator.revisions import BORN_ANNOTATION
-from voiceagent_operator.scaling import confirmed, lets_nobody_go
+from voiceagent_operator.scaling import confirmed
 
 NODES = ("n1", "n2", "n3")
 CAPACITY = 4
@@ -87,7 +88,11 @@ class World:
         self.born_broken = False
         """Whether the next Deployment will be one of them."""
         self.marks_unseen: dict[str, Object] = {}
-        """Pods as the ReplicaSet controller sees them: before the operator's last step."""
+        """Pods as the ReplicaSet controller sees them, where the operator has marked them since."""
+        self.deaf = False
+        """Whether it hears of no mark, though it works."""
+        self.fully_labeled: dict[str, int] = {}
+        """By Deployment, the pods with all labels of the template that its ReplicaSet's status tells of."""
         self.lagging = False
         """Whether the operator's watches stand still."""
         self.cached: tuple[dict[tuple[str, str], Object], dict[str, Object]] = {}, {}
@@ -107,7 +112,6 @@ class World:
 
     def observed(self) -> Observation:
         """Return what the operator sees: objects from its caches, reports as they are now."""
-        self.marks_unseen.clear()
         if not self.lagging:
             self.cached = copied((self.objects, self.pods))
         objects, pods = self.cached
@@ -137,7 +141,8 @@ class World:
         if not action.lowers:
             return self.scale(action.deployment, action.replicas, action.paused)
         live = self.objects.get(("Deployment", action.deployment["metadata"]["name"]))
-        sure = confirmed(action, live, list(self.pods.values()), self.now)
+        sets = [] if live is None else [self._set_of(live)]
+        sure = confirmed(action, live, sets, list(self.pods.values()), self.now)
         if sure is None:
             return True
         name = sure.deployment["metadata"]["name"]
@@ -148,16 +153,20 @@ class World:
         return True
 
     def _is_free(self, mark: Mark) -> bool:
-        """Look at what `act.py` looks at before it takes back that a pod may go."""
+        """Look at what `act.py` looks at before it says that a pod may go, or takes that back."""
         live = self.objects.get(("Deployment", revision_of(mark.pod)))
-        return not mark.spares or (live is not None and lets_nobody_go(live, [self._set_of(live)]))
+        return not mark.decides or (live is not None and at_rest(live, [self._set_of(live)], list(self.pods.values())))
 
     def _set_of(self, deployment: Object) -> Object:
         """Return the ReplicaSet: here it works whenever its Deployment's controller does."""
-        meta, seen = deployment["metadata"], deployment.get("status", {})
+        meta, name = deployment["metadata"], deployment["metadata"]["name"]
         owner = {"uid": meta["uid"], "controller": True}
-        has = {"replicas": deployment["spec"]["replicas"]}
-        return {"metadata": {"generation": meta["generation"], "ownerReferences": [owner]}, "spec": has, "status": seen}
+        template = self.templates.get(name, deployment["spec"]["template"])
+        return {
+            "metadata": {"uid": f"{name}-h", "generation": meta["generation"], "ownerReferences": [owner]},
+            "spec": {"replicas": deployment["spec"]["replicas"], "template": template},
+            "status": {**deployment.get("status", {}), "fullyLabeledReplicas": self.fully_labeled.get(name, 0)},
+        }
 
     def _apply(self, thing: Object) -> bool:
         key, meta = (thing["kind"], thing["metadata"]["name"]), thing["metadata"]
@@ -237,6 +246,8 @@ class World:
 
     def controllers(self) -> None:
         """Let the controllers catch up."""
+        if not self.deaf:
+            self.marks_unseen.clear()
         for deployment in self.deployments():
             name, spec = deployment["metadata"]["name"], deployment["spec"]
             if name not in self.templates and not spec.get("paused"):
@@ -246,10 +257,24 @@ class World:
                 assert spec.get("paused") or self.templates[name] == spec["template"], "a rolling update begins"
                 self._lower(name)
                 self._replica_set(name, spec["replicas"], ours=False, grows=True)
+            self.fully_labeled[name] = sum(map(self._looks_whole, self.active(name)))
             seen = {"observedGeneration": deployment["metadata"]["generation"], "replicas": len(self.active(name))}
             if deployment.get("status") != seen:
                 deployment["status"] = seen
                 self._changed(deployment)
+
+    def hear(self, marks: int) -> None:
+        """Let the ReplicaSet controller hear of so many marked pods, the earliest first."""
+        for name in list(self.marks_unseen)[:marks]:
+            del self.marks_unseen[name]
+
+    def _looks_whole(self, pod: Object) -> bool:
+        """Whether a pod has all labels of its template, as far as its ReplicaSet's controller has heard."""
+        known = self.marks_unseen.get(pod["metadata"]["name"], pod)
+        whole: bool = (
+            self.templates[revision_of(pod)]["metadata"]["labels"].items() <= known["metadata"]["labels"].items()
+        )
+        return whole
 
     def _lower(self, name: str) -> None:
         """Carry out the lowest number that the operator wrote, though it may have changed its mind since."""
@@ -272,7 +297,7 @@ class World:
         """Order pods as a ReplicaSet does that has to delete some."""
         node, known = pod["spec"].get("nodeName"), self.marks_unseen.get(pod["metadata"]["name"], pod)
         beside = sum(1 for each in self.active(revision_of(pod)) if node and each["spec"].get("nodeName") == node)
-        return *rank(pod), max(cost(known), cost(pod)), -beside, -pod["metadata"]["number"]
+        return *rank(pod), cost(known), -beside, -pod["metadata"]["number"]
 
     def stop(self, pod: Object, *, ours: bool) -> None:
         """Tell a pod to stop. Where that is the operator's doing it must be empty, and stay so for a while."""
@@ -286,7 +311,7 @@ class World:
     def _new_pod(self, deployment: str) -> None:
         self.version += 1
         name, template = f"{deployment}-h-{self.version}", self.templates[deployment]
-        owner = {"kind": "ReplicaSet", "name": f"{deployment}-h", "uid": "rs", "controller": True}
+        owner = {"kind": "ReplicaSet", "name": f"{deployment}-h", "uid": f"{deployment}-h", "controller": True}
         meta = {"name": name, "namespace": "calls", "uid": name, "number": self.version, "ownerReferences": [owner]}
         meta |= {"labels": {**template["metadata"]["labels"], "pod-template-hash": "h"}, "annotations": {}}
         meta |= {"creationTimestamp": self.now.isoformat()}

@@ -24,9 +24,14 @@ from voiceagent_operator.pace import BROKEN, MOVING, RESYNC, STEADY, UNSETTLED, 
 from voiceagent_operator.plan import Plan, plan
 from voiceagent_operator.pods import COST_ANNOTATION, EMPTY_COST, LEASE, SHIELDS, lease
 from voiceagent_operator.resources import desired
-from voiceagent_operator.resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, RECORD_ANNOTATION
+from voiceagent_operator.resources.metadata import (
+    BUSY_LABEL,
+    CORDON_ANNOTATION,
+    DISPENSABLE_LABEL,
+    RECORD_ANNOTATION,
+)
 from voiceagent_operator.revisions import BORN_ANNOTATION, asked_for, identity_of, in_force, record_of
-from voiceagent_operator.scaling import confirmed, lets_nobody_go, spared
+from voiceagent_operator.scaling import confirmed, spared
 from voiceagent_operator.sentences import LONGEST, sanitized
 from voiceagent_operator.settings import OperatorSettings, WorkerNetworkPolicy
 from voiceagent_operator.status import Seen, invalid, report, stalled
@@ -61,14 +66,34 @@ def made(asked: Wanted, replicas: int = 1, **seen: int) -> Object:
 
 
 def pod(deployment: Object, name: str = "p", ready: bool = True, node: str = "n1", **marks: str) -> Object:
-    owner = {"kind": "ReplicaSet", "name": f"{deployment['metadata']['name']}-h", "controller": True, "uid": "rs"}
-    labels = {"pod-template-hash": "h"}
+    owned_by = f"{deployment['metadata']['name']}-h"
+    owner = {"kind": "ReplicaSet", "name": owned_by, "controller": True, "uid": owned_by}
+    may_go = str(COST_ANNOTATION in marks).lower()
+    labels = {"pod-template-hash": "h", DISPENSABLE_LABEL: may_go}
     meta = {"name": name, "namespace": "calls", "uid": name, "labels": labels, "ownerReferences": [owner]}
     container = {"name": "worker", "state": {"running": {}}, "started": True}
     status = {"phase": "Running", "containerStatuses": [container]}
     status["conditions"] = [{"type": "Ready", "status": str(ready)}]
     spec = {"nodeName": node, **deployment["spec"]["template"]["spec"]}
     return {"metadata": {**meta, "annotations": marks}, "spec": spec, "status": status}
+
+
+def told_to_go(pod: Object) -> None:
+    """Mark a pod as what its ReplicaSet may delete."""
+    pod["metadata"]["annotations"] = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
+    pod["metadata"]["labels"][DISPENSABLE_LABEL] = "true"
+
+
+def replica_set(deployment: Object, *pods: Object) -> Object:
+    """The Deployment's, whose controller knows these pods as they are."""
+    owner = {"uid": deployment["metadata"]["uid"], "controller": True}
+    labels = {DISPENSABLE_LABEL: "false"}
+    whole = sum(each["metadata"]["labels"][DISPENSABLE_LABEL] == "false" for each in pods)
+    return {
+        "metadata": {"uid": f"{deployment['metadata']['name']}-h", "generation": 1, "ownerReferences": [owner]},
+        "spec": {"replicas": deployment["spec"]["replicas"], "template": {"metadata": {"labels": labels}}},
+        "status": {"observedGeneration": 1, "replicas": len(pods), "fullyLabeledReplicas": whole},
+    }
 
 
 def around(asked: Wanted, *deployments: Object) -> tuple[Object, ...]:
@@ -283,24 +308,31 @@ def test_an_empty_closed_worker_is_made_the_cheapest_and_goes_only_in_the_next_s
     (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
     assert (scale.replicas, scale.victims) == (0, ("old",))
     live = json.loads(json.dumps(scale.deployment))
-    assert confirmed(scale, live, list(observation.pods), NOW)
+    assert confirmed(scale, live, [replica_set(live, observation.pods[0])], list(observation.pods), NOW)
 
 
-@pytest.mark.parametrize("change", ["cordon", "cost", "replicas", "uid", "lag", "gone"])
+@pytest.mark.parametrize("change", ["cordon", "cost", "label", "unseen", "replicas", "uid", "lag", "gone"])
 def test_what_is_read_back_must_still_allow_it(change: str) -> None:
     chosen = {CORDON_ANNOTATION: "true", COST_ANNOTATION: str(EMPTY_COST)}
     asked, observation = rollout(CLOSED, IDLE, **chosen)
     (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
     live, pods = json.loads(json.dumps([scale.deployment, list(observation.pods)]))
+    sets = [replica_set(live, pods[0])]
     if change in ("cordon", "cost"):
         del pods[0]["metadata"]["annotations"][CORDON_ANNOTATION if change == "cordon" else COST_ANNOTATION]
+    elif change == "label":
+        pods[0]["metadata"]["labels"][DISPENSABLE_LABEL] = "false"
+        sets = [replica_set(live, pods[0])]
+    elif change == "unseen":
+        sets[0]["status"]["fullyLabeledReplicas"] = 1
     elif change == "replicas":
         live["spec"]["replicas"] = 2
+        sets = [replica_set(live, pods[0])]
     elif change == "uid":
         live["metadata"]["uid"] = "another"
     elif change == "lag":
         live["status"]["replicas"] = 2
-    assert confirmed(scale, None if change == "gone" else live, pods, NOW) is None
+    assert confirmed(scale, None if change == "gone" else live, sets, pods, NOW) is None
 
 
 def test_a_worker_that_comes_up_after_the_last_look_stays() -> None:
@@ -311,9 +343,10 @@ def test_a_worker_that_comes_up_after_the_last_look_stays() -> None:
     container["started"] = False
     (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
     live = json.loads(json.dumps(scale.deployment))
-    assert confirmed(scale, live, list(observation.pods), NOW)
+    known = [replica_set(live, observation.pods[0])], list(observation.pods), NOW
+    assert confirmed(scale, live, *known)
     container["started"] = True
-    assert confirmed(scale, live, list(observation.pods), NOW) is None
+    assert confirmed(scale, live, *known) is None
 
 
 @pytest.mark.parametrize(("seconds", "enough"), [(-1, False), (1, False), (60, False), (61, True)])
@@ -327,7 +360,7 @@ def test_a_lease_must_outlast_the_end_of_the_pod_by_a_minute(seconds: int, enoug
     scales = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
     assert bool(scales) is enough
     sure = Scale(deployment, 0, True, ("p",))
-    assert bool(confirmed(sure, deployment, [chosen], NOW)) is enough
+    assert bool(confirmed(sure, deployment, [replica_set(deployment, chosen)], [chosen], NOW)) is enough
 
 
 @pytest.mark.parametrize(("seconds", "enough"), [(60, False), (61, True), (None, True)])
@@ -355,8 +388,7 @@ def test_an_edit_is_put_back_before_anybody_goes() -> None:
     """The write that restores a Deployment is not read back first, so it must never lower the number of pods."""
     asked = ask(voice_agent({"replicas": 1}))
     observation = replace(serving(asked, 2), reports={"p0": IDLE, "p1": CLOSED})
-    chosen = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
-    observation.pods[1]["metadata"]["annotations"] = chosen
+    told_to_go(observation.pods[1])
     (scale,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Scale)]
     assert (scale.replicas, scale.victims) == (1, ("p1",))
     observation.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/other"
@@ -369,9 +401,8 @@ def test_nobody_goes_while_another_pod_is_as_cheap() -> None:
     """Of equals a ReplicaSet takes whichever it likes."""
     asked = ask(voice_agent({"replicas": 1}))
     observation = replace(serving(asked, 2), reports={"p0": BUSY, "p1": CLOSED})
-    cheap = {COST_ANNOTATION: str(EMPTY_COST)}
-    for each, marks in zip(observation.pods, (cheap, {CORDON_ANNOTATION: lease(NOW), **cheap}), strict=True):
-        each["metadata"]["annotations"] = marks
+    observation.pods[0]["metadata"]["annotations"] = {COST_ANNOTATION: str(EMPTY_COST)}
+    told_to_go(observation.pods[1])
     actions = plan(asked, observation, NOW).actions
     assert not [action for action in actions if isinstance(action, Scale)]
     assert marked(asked, observation, "p0")[COST_ANNOTATION] is None
@@ -410,8 +441,7 @@ def test_who_is_about_to_be_deleted_stays_closed_and_cheapest(
     """The ReplicaSet would take another, with its calls, whatever is asked for since."""
     asked = ask(voice_agent({"replicas": 2}))
     observation = replace(serving(asked, 2), reports={"p0": BUSY} | ({"p1": said} if said else {}))
-    going = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
-    observation.pods[1]["metadata"]["annotations"] = going
+    told_to_go(observation.pods[1])
     deployment = observation.of_kind("Deployment")[0]
     deployment["spec"]["replicas"] = number
     deployment["status"] |= status
@@ -426,38 +456,40 @@ def test_who_is_about_to_be_deleted_stays_closed_and_cheapest(
 def test_who_may_go_is_called_back_where_nobody_is_about_to_be_deleted() -> None:
     asked = ask(voice_agent({"replicas": 2}))
     observation = replace(serving(asked, 2), reports={"p0": BUSY, "p1": CLOSED})
-    going = {CORDON_ANNOTATION: lease(NOW), COST_ANNOTATION: str(EMPTY_COST)}
-    observation.pods[1]["metadata"]["annotations"] = going
+    told_to_go(observation.pods[1])
     (mark,) = [
         a for a in plan(asked, observation, NOW).actions if isinstance(a, Mark) and a.pod["metadata"]["name"] == "p1"
     ]
-    assert mark.spares
+    assert mark.decides
+    assert mark.labels == {DISPENSABLE_LABEL: "false"}
     assert mark.annotations == {CORDON_ANNOTATION: None, COST_ANNOTATION: None}
 
 
-@pytest.mark.parametrize(
-    ("change", "nobody"),
-    [
-        ({}, True),
-        ({"deployment": {"status": {"observedGeneration": 1, "replicas": 2}}}, False),
-        ({"deployment": {"status": {"observedGeneration": 2, "replicas": 3}}}, False),
-        ({"set": {"status": {"observedGeneration": 1, "replicas": 2}}}, False),
-        ({"set": {"status": {"observedGeneration": 2, "replicas": 3}}}, False),
-        ({"set": {"spec": {"replicas": 1}}}, False),
-        ({"set": {"spec": {"replicas": 3}}}, False),
-        ({"set": {"status": {"observedGeneration": 2, "replicas": 1}}}, True),
-        ({"set": {"metadata": {"generation": 2, "ownerReferences": []}}}, False),
-    ],
-)
-def test_nobody_is_about_to_be_deleted_when_both_controllers_know_the_number(
-    change: dict[str, Object], nobody: bool
-) -> None:
-    """A number that the quota keeps from being reached deletes nobody; one that has not been handed on may."""
-    state = {"spec": {"replicas": 2}, "status": {"observedGeneration": 2, "replicas": 2}}
-    owner = {"uid": "d", "controller": True}
-    deployment = {"metadata": {"uid": "d", "generation": 2}, **state, **change.get("deployment", {})}
-    own = {"metadata": {"generation": 2, "ownerReferences": [owner]}, **state, **change.get("set", {})}
-    assert lets_nobody_go(deployment, [own]) is nobody
+def test_nobody_is_chosen_in_the_step_that_calls_another_back() -> None:
+    """By number they would be the same for the ReplicaSet, which may not have seen either."""
+    asked = ask(voice_agent({"replicas": 2}))
+    observation = replace(serving(asked, 3), reports={"p0": BUSY, "p1": BUSY, "p2": CLOSED})
+    observation.pods[2]["metadata"]["annotations"] = {CORDON_ANNOTATION: lease(NOW)}
+    (mark,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Mark) and a.decides]
+    assert (mark.pod["metadata"]["name"], mark.labels) == ("p2", {DISPENSABLE_LABEL: "true"})
+    told_to_go(observation.pods[1])
+    (mark,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Mark) and a.decides]
+    assert (mark.pod["metadata"]["name"], mark.labels[DISPENSABLE_LABEL]) == ("p1", "false")
+
+
+@pytest.mark.parametrize("half", [COST_ANNOTATION, DISPENSABLE_LABEL])
+def test_one_mark_without_the_other_is_taken_away_before_both_are_written(half: str) -> None:
+    """Whoever left it: the label tells that the ReplicaSet has seen the price only where they came together."""
+    asked, observation = rollout(CLOSED, IDLE, **{CORDON_ANNOTATION: "true"})
+    told_to_go(observation.pods[0])
+    meta = observation.pods[0]["metadata"]
+    if half == COST_ANNOTATION:
+        del meta["labels"][DISPENSABLE_LABEL]
+    else:
+        del meta["annotations"][COST_ANNOTATION]
+    (mark,) = [a for a in plan(asked, observation, NOW).actions if isinstance(a, Mark | Scale)]
+    assert isinstance(mark, Mark)
+    assert (mark.annotations[COST_ANNOTATION], mark.labels) == (None, {DISPENSABLE_LABEL: "false"})
 
 
 def test_shrinking_closes_idle_workers_under_a_lease_and_renews_it() -> None:

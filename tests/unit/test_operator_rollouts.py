@@ -194,6 +194,12 @@ class Rollouts(RuleBasedStateMachine):
     def controllers_work(self) -> None:
         self.world.controllers()
 
+    @rule(deaf=st.booleans(), hears=st.integers(0, 2))
+    def replica_sets_do_not_hear_of_pods_or_do_again(self, deaf: bool, hears: int) -> None:
+        """At first of some."""
+        self.world.deaf = deaf
+        self.world.hear(hears)
+
     @rule(lagging=st.booleans())
     def watches_stand_still_or_go_on(self, lagging: bool) -> None:
         self.world.lagging = lagging
@@ -246,7 +252,8 @@ class Rollouts(RuleBasedStateMachine):
             self.round()
 
     def round(self) -> bool:
-        """Let all parts do their work, the operator included; return whether it had nothing to do."""
+        """Let all parts do their work, the operator included; return whether it had nothing to do. What ReplicaSets do
+        not hear of, they still do not."""
         self.sight, self.world.lagging = None, False
         self.world.everybody_works()
         self.world.pass_time(timedelta(seconds=1))
@@ -363,6 +370,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def rest(self) -> None:
         """Wait until there is nothing to do any more, for anybody."""
+        self.world.deaf = False
         for _ in range(100):
             before = json.dumps(self.world.pods)
             if self.round() and before == json.dumps(self.world.pods):

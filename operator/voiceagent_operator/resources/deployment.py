@@ -5,7 +5,7 @@ from __future__ import annotations
 from voiceagent_operator.api.v1alpha1 import VoiceAgent
 from voiceagent_operator.settings import OperatorSettings
 
-from .metadata import REVISION_LABEL, Resource, metadata, selector
+from .metadata import DISPENSABLE_LABEL, REVISION_LABEL, Resource, metadata, selector
 from .pod import pod_template
 
 
@@ -20,7 +20,7 @@ def deployment(agent: VoiceAgent, settings: OperatorSettings, revision: str) -> 
     It has one ReplicaSet in all its life: a change is another revision with a Deployment of its own.
     """
     template = pod_template(agent, settings)
-    template["metadata"]["labels"][REVISION_LABEL] = revision
+    template["metadata"]["labels"] |= {REVISION_LABEL: revision, DISPENSABLE_LABEL: "false"}
     meta = metadata(agent, deployment_name(agent, revision))
     meta["labels"][REVISION_LABEL] = revision
     return {

@@ -20,6 +20,8 @@ RECORD_ANNOTATION = "voiceagent.dev/record"
 CORDON_ANNOTATION = "voiceagent.dev/cordoned"
 # On a pod: it holds calls; the PodDisruptionBudget selects it.
 BUSY_LABEL = "voiceagent.dev/busy"
+# On a pod: its ReplicaSet may delete it. The template says "false", so that the status counts the others.
+DISPENSABLE_LABEL = "voiceagent.dev/dispensable"
 # On a VoiceAgent: a new value replaces all workers.
 RESTART_ANNOTATION = "voiceagent.dev/restart"
 MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
