@@ -43,6 +43,7 @@ class Peer:
     answer_seconds: float = 1.0
     reaction: float | None = 0.3
     answers: int = 99
+    misses: int = 0
     leaves_after_answers: int | None = None
     hertz: float = 500.0
     played_at: list[float] = field(default_factory=list)
@@ -99,7 +100,7 @@ class Peer:
             elif heard > len(self.heard_until) and now - last_sound >= self.answer_delay:
                 self.heard_until.append(last_sound)
                 answered += 1
-                if answered <= self.answers:
+                if self.misses < answered <= self.answers:
                     await self._play(self.answer_seconds)
                 if answered == self.leaves_after_answers:
                     await self.room.disconnect()
@@ -209,6 +210,21 @@ async def test_a_peer_that_falls_silent_is_noticed(server):
     assert call.report.reason == "the agent did not answer within 5 s"
     assert call.report.turns[0].latency_s is not None
     assert call.report.turns[1].latency_s is None
+
+
+async def test_what_is_not_answered_is_said_again(server):
+    script = Script.parse(
+        "steps: [{wait: greeting}, {say: first}, {wait: {for: answer, atMost: 3s, again: 1}}, {say: second}]"
+    )
+    async with peer_in(server, "inattentive", misses=1):
+        call = await hold(dial(server), "inattentive", script, SPEECH)
+    assert not call.report.dropped, call.report.reason
+    assert [turn.said for turn in call.report.turns] == ["first", "first", "second"]
+    assert [turn.latency_s is not None for turn in call.report.turns][:2] == [False, True]
+    async with peer_in(server, "silent", answers=0):
+        call = await hold(dial(server), "silent", script, SPEECH)
+    assert call.report.reason == "the agent did not answer within 3 s"
+    assert [turn.said for turn in call.report.turns] == ["first", "first"]
 
 
 async def test_an_empty_room_is_told_apart_from_a_silent_agent(server):

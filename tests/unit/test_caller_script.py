@@ -17,7 +17,7 @@ def test_every_kind_of_step_is_read():
         """
 name: all
 steps:
-  - wait: {for: greeting, atMost: 15s, quiet: 800ms}
+  - wait: {for: greeting, atMost: 15s, quiet: 800ms, again: 2}
   - wait: answer
   - say: "Hello"
   - play: hello.wav
@@ -31,7 +31,7 @@ steps:
     )
     assert script.name == "all"
     assert script.steps == (
-        Wait(for_="greeting", at_most=15, quiet=0.8),
+        Wait(for_="greeting", at_most=15, quiet=0.8, again=2),
         Wait(for_="answer"),
         Say(text="Hello"),
         Play(file="hello.wav"),
@@ -60,7 +60,7 @@ def test_durations_are_read_as_seconds(text, seconds):
         ("- shout: hey", "order.yaml, step 1: write exactly one of say, play, wait"),
         ("- {say: a, pause: 1s}", "step 1: write exactly one of"),
         ("- say: hi\n- wait: {for: lunch}", r"order.yaml, step 2 \(wait\): `for`: input should be 'greeting'"),
-        ("- wait: {atMost: 3s}", r"step 1 \(wait\): `for` is missing; known fields are for, atMost, quiet"),
+        ("- wait: {atMost: 3s}", r"step 1 \(wait\): `for` is missing; known fields are for, atMost, quiet, again"),
         ("- pause: soon", r"step 1 \(pause\): `duration`: 'soon' is no duration; write for example 300ms"),
         ("- pause: 3h", r"step 1 \(pause\): `duration`: input should be less than or equal to 3600"),
         ("- say: '...'", r"step 1 \(say\): `text` has no word to speak"),

@@ -139,12 +139,22 @@ class Conversation:
             "agent-speech": "the agent said nothing within {0:g} s",
         }
         if step.for_ in missing:
+            await self._ask_again(step)
             await self._expect(lambda: self._answer() is not None, step.at_most, missing[step.for_])
         if step.for_ != "agent-speech":
             limit = None if step.for_ in missing else began_s + step.at_most
             await self._until(lambda: self._quiet_for(step.quiet) or _past(limit))
             if not self._quiet_for(step.quiet):
                 self.notes.append(f"the agent was not silent for {step.quiet:g} s within {step.at_most:g} s")
+
+    async def _ask_again(self, step: Wait) -> None:
+        for _ in range(step.again if self.spoken else 0):
+            deadline = time.monotonic() + step.at_most
+            await self._until(lambda: self._answer() is not None or _past(deadline))  # noqa: B023
+            if self._answer() is not None:
+                return
+            last = self.spoken[-1].utterance
+            await self._speak(last.text, last.samples, interrupts=False)
 
     async def _wait_to_interrupt(self, step: Interrupt) -> None:
         self._progress(f"waits until the agent has spoken for {step.after:g} s")

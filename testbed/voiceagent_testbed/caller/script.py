@@ -63,11 +63,15 @@ class Play(_Step):
 
 
 class Wait(_Step):
-    """Wait for the agent; a greeting or an answer is heard out until `quiet` seconds of silence."""
+    """Wait for the agent; a greeting or an answer is heard out until `quiet` seconds of silence.
+
+    Where none comes the caller says its last words `again`, so many times, before it gives up.
+    """
 
     for_: Literal["greeting", "answer", "silence", "agent-speech"] = Field(alias="for")
     at_most: Seconds = Field(15.0, alias="atMost")
     quiet: Seconds = 1.0
+    again: Annotated[int, Field(ge=0, le=10)] = 0
 
 
 class Pause(_Step):
