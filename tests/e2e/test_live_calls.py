@@ -321,7 +321,7 @@ async def test_a_burst_of_three_workers_worth_finds_the_room_that_was_promised(t
     await revision(testbed)
     await until(lambda: _number_of_serving_is(testbed, 3), "three workers while there is no call")
     burst = await talking(3)  # all at once; one that is refused would be missed here
-    await until(lambda: _number_of_serving_is(testbed, 4), "a fourth worker, all that is allowed")
+    await until(lambda: _number_of_serving_is(testbed, 4), "a fourth worker, all that is allowed", timeout=240)
     await burst.hang_up()
     await until(lambda: _number_of_pods_is(testbed, 3), "the fourth worker to go", timeout=180)
 
