@@ -133,7 +133,7 @@ class Worker:
 
     @property
     def offered(self) -> bool:
-        """Whether it carries the label whose absence from the template's others the ReplicaSet's status counts."""
+        """Whether it carries the label by which its ReplicaSet's status does not count it as fully labeled."""
         return label(self.pod, DISPENSABLE_LABEL) == FINAL
 
     @property
