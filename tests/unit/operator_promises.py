@@ -161,8 +161,8 @@ def nothing_goes_with_a_deployment(step: Step) -> None:
 
 
 def new_calls_keep_their_places(step: Step) -> None:
-    """As many workers go on taking calls as are asked for, or as there are."""
-    before = [each for each in step.active if each.serves]
+    """As many workers go on taking calls as are asked for, or as there are; but for those that are about to go."""
+    before = [each for each in step.active if each.serves and not is_about_to_go(step, each)]
     after = [each for each in before if not each.closes or each.leaves]
     assert len(after) >= min(step.target, len(before)), "calls have fewer places than are asked for"
 
@@ -171,6 +171,7 @@ def who_is_least_missed_is_closed(step: Step) -> None:
     """Nobody who serves is closed for one who does not, nor a busy one for an idle one, nor a new one for an old."""
     order = {d["metadata"]["name"]: d["metadata"]["creationTimestamp"] for d in step.observation.of_kind("Deployment")}
     staying = [each for each in step.active if not each.leaves and each.revision in order]
+    staying = [each for each in staying if not is_about_to_go(step, each)]
     for closed in (each for each in staying if each.closes and each.serves):
         for kept in (each for each in staying if each.cordon_after is None):
             same_side = (kept.revision == step.current) == (closed.revision == step.current)
@@ -209,11 +210,13 @@ def the_closed_are_opened_before_others_are_made(step: Step) -> None:
 
 def is_about_to_go(step: Step, worker: Seen) -> bool:
     """Whether a lower number may be under way to the worker's ReplicaSet that counts on it to be the cheapest."""
-    thing = next(d for d in step.observation.of_kind("Deployment") if d["metadata"]["name"] == worker.revision)
+    known = (d for d in step.observation.of_kind("Deployment") if d["metadata"]["name"] == worker.revision)
+    if (thing := next(known, None)) is None:
+        return False
     seen = thing.get("status", {})
-    known = seen.get("observedGeneration") == thing["metadata"]["generation"]
+    told = seen.get("observedGeneration") == thing["metadata"]["generation"]
     there = max(seen.get("replicas", 0), sum(1 for each in step.active if each.revision == worker.revision))
-    return cost(worker.pod) == EMPTY_COST and not (known and there <= thing["spec"]["replicas"])
+    return cost(worker.pod) == EMPTY_COST and not (told and there <= thing["spec"]["replicas"])
 
 
 def who_is_about_to_go_stays_the_cheapest(step: Step) -> None:
