@@ -7,7 +7,7 @@ from datetime import datetime
 
 from .actions import Mark
 from .fleet import Decision
-from .pods import COST_ANNOTATION, EMPTY_COST, FINAL, SHIELDS, Worker, lease, lease_holds
+from .pods import COST_ANNOTATION, EMPTY_COST, FINAL, SHIELDS, Worker, deployment_of, lease, lease_holds
 from .resources.metadata import BUSY_LABEL, CORDON_ANNOTATION, DISPENSABLE_LABEL
 
 
@@ -34,7 +34,7 @@ def marks(workers: tuple[Worker, ...], decision: Decision, now: datetime) -> lis
     opened = {worker.name for worker in decision.keep}
     promised = {worker.name for worker in decision.promised}
     changed: list[Mark] = []
-    choices: list[tuple[str, Mark]] = []
+    choices: list[Mark] = []
     called_back: set[str] = set()
     for worker in workers:
         if not worker.active:
@@ -51,10 +51,10 @@ def marks(workers: tuple[Worker, ...], decision: Decision, now: datetime) -> lis
             mark = _with(mark, None, "false")
             called_back.add(worker.deployment)
         elif not as_it_is and may_go and not (mark.annotations or mark.labels):
-            choices.append((worker.deployment, _with(mark, str(EMPTY_COST), FINAL)))
+            choices.append(_with(mark, str(EMPTY_COST), FINAL))
         if mark.annotations or mark.labels:
             changed.append(mark)
-    return changed + [mark for deployment, mark in choices if deployment not in called_back]
+    return changed + [mark for mark in choices if deployment_of(mark.pod) not in called_back]
 
 
 def _with(mark: Mark, cost: str | None, dispensable: str) -> Mark:

@@ -149,9 +149,7 @@ class Conversation:
 
     async def _ask_again(self, step: Wait) -> None:
         for _ in range(step.again if self.spoken else 0):
-            deadline = time.monotonic() + step.at_most
-            await self._until(lambda: self._answer() is not None or _past(deadline))  # noqa: B023
-            if self._answer() is not None:
+            if await self._comes(lambda: self._answer() is not None, step.at_most):
                 return
             last = self.spoken[-1].utterance
             await self._speak(last.text, last.samples, interrupts=False)
@@ -168,11 +166,14 @@ class Conversation:
             self.notes.append(f"the agent finished before it had spoken for {step.after:g} s: not interrupted")
 
     async def _expect(self, condition: Callable[[], bool], within_s: float, otherwise: str) -> None:
-        deadline = time.monotonic() + within_s
-        await self._until(lambda: condition() or time.monotonic() >= deadline)
-        if not condition():
+        if not await self._comes(condition, within_s):
             joined = self.line is not None and self.line.agent_joined_s is not None
             raise OverError(otherwise.format(within_s) if joined else f"no agent joined the room within {within_s:g} s")
+
+    async def _comes(self, condition: Callable[[], bool], within_s: float) -> bool:
+        deadline = time.monotonic() + within_s
+        await self._until(lambda: condition() or _past(deadline))
+        return condition()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while True:
