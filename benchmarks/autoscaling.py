@@ -1,8 +1,8 @@
 """The autoscaler with many workers on a real API server: how soon it decides, and what it costs.
 
-Ten VoiceAgents share the workers, each of which answers on a socket of its own. Each size measures rest, with every
-worker asked every few seconds, beside a program that does nothing but ask them as often (the baseline); and decisions:
-from the moment that an agent's workers fill, or empty, to the new number in its status.
+Ten VoiceAgents share the workers, each of which answers on a socket of its own. Each size measures rest, when the
+operator waits for the workers' news, beside a program that does nothing but ask them every few seconds (the baseline);
+and decisions: from the moment that an agent's workers fill, or empty, to the new number in its status.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import statistics
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -31,7 +32,7 @@ ROOT = "/apis/voiceagent.dev/v1alpha1/namespaces/default/voiceagents"
 CAPACITY = 4
 REST_SECONDS = 30.0
 ASKED_EVERY = 4.0
-"""Seconds; as often as the operator asks the workers of an agent at rest."""
+"""Seconds; as often as the operator asks the workers of an agent that is not at rest."""
 
 
 def spec(workers: int) -> Object:
@@ -55,16 +56,16 @@ class Bench:
         self._operator = Operator(plane)
         self._numbers = itertools.count()
 
-    async def measure(self, size: int) -> Figures:
+    async def measure(self, size: int) -> AsyncIterator[Figures]:
         """Measure everything with so many workers."""
         await self._grow(size)
-        figures = await self._rest()
+        yield (rest := await self._rest(size))
         await self._operator.process.stop()
-        figures |= await self._baseline()
-        figures["at rest: CPU, to the baseline"] = figures["at rest: CPU (cores)"] / figures["baseline: CPU (cores)"]
+        yield (baseline := await self._baseline())
+        yield {"at rest: CPU, to the baseline": rest["at rest: CPU (cores)"] / baseline["baseline: CPU (cores)"]}
         self._operator.start()
         await self._operator.settled(len(AGENTS))
-        return figures | await self._decide(size)
+        yield await self._decide(size)
 
     async def _grow(self, size: int) -> None:
         if not self._operator.process.alive:
@@ -91,15 +92,8 @@ class Bench:
                 return monotonic() - began
             await asyncio.sleep(0.01)
 
-    async def _calm(self) -> None:
-        """Wait until the operator writes nothing for a while."""
-        before = -1.0
-        while (now := await self._operator.writes()) != before:
-            before = now
-            await asyncio.sleep(2 * ASKED_EVERY)
-
-    async def _rest(self) -> Figures:
-        await self._calm()
+    async def _rest(self, size: int) -> Figures:
+        await self._operator.follows(size)
         cpu, writes, asked = self._operator.cpu(), await self._operator.writes(), self._nodes.answered
         await asyncio.sleep(REST_SECONDS)
         return {

@@ -2,14 +2,14 @@
 
 Each size measures: making all agents and their objects, the same objects made by the client alone (the baseline), a
 restart of the operator, the effect of one change, and rest with every worker polled. Read the ratios; the control
-plane shares the machine with the operator.
+plane, the nodes and their workers share the machine with the operator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -83,23 +83,23 @@ class Agent:
 class Bench:
     """One control plane that the number of agents grows on."""
 
-    def __init__(self, plane: ControlPlane, client: Client) -> None:
-        self.client, self.operator = client, Operator(plane)
+    def __init__(self, plane: ControlPlane, client: Client, nodes: Nodes) -> None:
+        self.client, self.nodes, self.operator = client, nodes, Operator(plane)
         self.agents: list[Agent] = []
 
-    async def grow(self, size: int) -> Figures:
+    async def grow(self, size: int) -> AsyncIterator[Figures]:
         """Measure everything at a size."""
         new = [Agent(number) for number in range(len(self.agents), size)]
         self.agents += new
         if not self.operator.process.alive:
             self.operator.start()
-        figures = await self._make(new)
-        figures |= await self._baseline(new[0])
-        figures["agents a second, to the baseline"] = figures["agents a second"] / figures["baseline agents a second"]
+        yield (made := await self._make(new))
+        yield (baseline := await self._baseline(new[0]))
+        yield {"agents a second, to the baseline": made["agents a second"] / baseline["baseline agents a second"]}
         await self._calm()
-        figures |= await self._restart()
-        figures |= await self._change()
-        return figures | await self._rest()
+        yield await self._restart()
+        yield await self._change()
+        yield await self._rest()
 
     async def _make(self, new: list[Agent]) -> Figures:
         writes, cpu, began = await self.operator.writes(), self.operator.cpu(), monotonic()
@@ -139,12 +139,10 @@ class Bench:
         return [each | {"spec": each["spec"] | {"replicas": 0}} if "deployments" in place else each for each in kept]
 
     async def _calm(self) -> None:
-        """Wait until the operator reconciles hardly anything."""
-        few = 2 + len(self.agents) / 50
-        before = -few
-        while (now := await self.operator.reconciles()) - before > few:
-            before = now
-            await asyncio.sleep(2)
+        """Wait until every agent has a worker, and the operator follows all there are."""
+        while len(self.nodes.workers) < len(self.agents):
+            await asyncio.sleep(1)
+        await self.operator.follows(len(self.nodes.workers))
 
     async def _restart(self) -> Figures:
         await self.operator.process.stop()
@@ -176,22 +174,23 @@ class Bench:
     async def _rest(self) -> Figures:
         await self._calm()
         cpu, reads, writes = self.operator.cpu(), await self.operator.reads(), await self.operator.writes()
-        reconciles = await self.operator.reconciles()
+        reconciles, asked = await self.operator.reconciles(), self.nodes.answered
         await asyncio.sleep(REST_SECONDS)
         return {
             "at rest: CPU (cores)": (self.operator.cpu() - cpu) / REST_SECONDS,
             "at rest: reconciles a second": (await self.operator.reconciles() - reconciles) / REST_SECONDS,
+            "at rest: answers of workers a second": (self.nodes.answered - asked) / REST_SECONDS,
             "at rest: reads a second": (await self.operator.reads() - reads) / REST_SECONDS,
             "at rest: writes a second": (await self.operator.writes() - writes) / REST_SECONDS,
             "memory (MB)": self.operator.memory(),
         }
 
 
-async def begin(plane: ControlPlane, client: Client, _: Nodes) -> Measure:
+async def begin(plane: ControlPlane, client: Client, nodes: Nodes) -> Measure:
     """Make the namespaces; return what measures a size."""
     for name in (*(f"tenant-{number}" for number in range(NAMESPACES)), "baseline"):
         await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    return Bench(plane, client).grow
+    return Bench(plane, client, nodes).grow
 
 
 def main(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import aiohttp
 import psutil
@@ -70,7 +71,15 @@ class Operator(Measured):
         """Return how many reconciles have ended."""
         return await self.metric("voiceagent_operator_reconciles_total")
 
-    async def settled(self, reconciles: int) -> None:
-        """Wait until so many reconciles have ended and none waits."""
-        while await self.reconciles() < reconciles or await self.metric("voiceagent_operator_queue_depth"):
-            await asyncio.sleep(0.2)
+    async def settled(self, agents: int) -> None:
+        """Wait until it has reconciled as often as there are agents, and whoever waited then has had its turn."""
+        while await self.reconciles() < agents:
+            await asyncio.sleep(0.1)
+        since = monotonic()
+        while await self.metric("voiceagent_operator_queue_oldest_seconds") > monotonic() - since:
+            await asyncio.sleep(0.1)
+
+    async def follows(self, workers: int) -> None:
+        """Wait until it follows so many workers, because none of them had anything new for some looks."""
+        while await self.metric("voiceagent_operator_followed_workers") < workers:
+            await asyncio.sleep(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,13 +16,15 @@ from voiceagent_testbed.fleet.nodes import Nodes
 
 CRD = Path(__file__).parents[1] / "crds" / "voiceagent.dev_voiceagents.yaml"
 Figures = dict[str, float]
-Measure = Callable[[int], Awaitable[Figures]]
+Measure = Callable[[int], AsyncIterator[Figures]]
+"""Measures a size, one thing after the other."""
 
 
 async def measure_each(
     sizes: list[int], unit: str, begin: Callable[[ControlPlane, Client, Nodes], Awaitable[Measure]], out: Path | None
 ) -> None:
-    """Measure all sizes on one control plane with played nodes, and print the table; `out` has what is there so far."""
+    """Measure all sizes on one control plane with played nodes; print, and write to `out`, what is there so far, and at
+    the end the table."""
     console, results = Console(), dict[int, Figures]()
     with tempfile.TemporaryDirectory(prefix="sizes-") as folder:
         async with ControlPlane(directory=Path(folder)) as plane:
@@ -32,11 +34,13 @@ async def measure_each(
                 async with Nodes(client) as nodes:
                     measure = await begin(plane, client, nodes)
                     for size in sizes:
-                        with console.status(f"{size} {unit}"):
-                            results[size] = await measure(size)
-                        console.print(size, results[size])
-                        if out is not None:
-                            out.write_text(json.dumps(results, indent=1))
+                        results[size] = {}
+                        console.print(f"{size} {unit}:")
+                        async for figures in measure(size):
+                            results[size] |= figures
+                            console.print(*(f"{name}: {figure:.4g}" for name, figure in figures.items()), sep="\n")
+                            if out is not None:
+                                out.write_text(json.dumps(results, indent=1))
             finally:
                 await client.close()
     table = Table("", *(f"{size} {unit}" for size in sizes))

@@ -16,6 +16,7 @@ from .api_server import ApiServer, ClusterError, NoClusterError, configure
 from .autoscaler import Autoscaler
 from .cluster import Cluster
 from .events import Events
+from .follow import Followers
 from .glance import Glance
 from .handlers import VoiceAgentWatch
 from .http_server import HttpServer
@@ -27,7 +28,7 @@ from .settings import PREFIX, OperatorSettings, SettingsError, load_defaults, lo
 from .throttle import Throttle
 from .tracing import tracing
 from .work_queue import WorkQueue
-from .workers import Workers
+from .workers import Workers, most_waited_for
 
 LEASE_SILENCE = 60.0
 logger = logging.getLogger("voiceagent_operator")
@@ -111,7 +112,9 @@ class Operator:
             metrics=metrics,
             tell=self._events.tell,
         )
-        self._glance = Glance(self._cluster, self._workers.reports, self._reconciler.reconcile, metrics)
+        self._followers = Followers(self._workers.same, self._queue.add, metrics, most_waited_for())
+        reconcile = self._reconciler.reconcile
+        self._glance = Glance(self._cluster, self._workers.reports, self._followers, reconcile, metrics)
         self._agents = VoiceAgentWatch(self._cluster.tell, self._cluster.access, settings.namespaces)
         self.server = HttpServer(settings.port, metrics, dead=self._dead, not_ready=self._not_ready)
 
@@ -171,6 +174,7 @@ class Operator:
                     await _cancel(part)
                 # Another replica decides from now on; what this one has decided grows old, in its metrics too.
                 self._autoscaler.clear()
+                self._followers.stop()
 
     async def _served(self) -> None:
         """Return when VoiceAgents can be listed."""

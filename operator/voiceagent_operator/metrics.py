@@ -31,6 +31,11 @@ class Metrics:
             "Looks at VoiceAgents of which nothing had changed, so that no reconcile was needed.",
             registry=self.registry,
         )
+        self.followed = Gauge(
+            "voiceagent_operator_followed_workers",
+            "Workers that will say when they have something new, and are not asked meanwhile.",
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "voiceagent_operator_queue_depth",
             "VoiceAgents that wait for a reconcile.",

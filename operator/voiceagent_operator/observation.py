@@ -30,6 +30,8 @@ class WorkerReport:
     problem: WorkerProblem | None = None
     cordoned_until: datetime | None = None
     """When the cordon ends that it has read; that on the pod may be another by now."""
+    tag: str = ""
+    """What the worker calls this report; empty where it cannot say when it has another."""
 
 
 Reports = Mapping[str, WorkerReport]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator
+from time import monotonic
 
 import aiohttp
 from aiohttp import web
@@ -14,6 +15,8 @@ from . import cgroup, health
 from .errors import Reason, WorkerError
 from .telemetry.metrics import Metrics
 from .worker import Worker
+
+LOOK_INTERVAL = 0.2
 
 
 class Endpoints:
@@ -49,8 +52,15 @@ class Endpoints:
             return web.json_response({"status": "ready"})
         return web.json_response(problem._asdict(), status=503)
 
-    async def _status(self, _: web.Request) -> web.Response:
-        return web.json_response(health.status(self._worker.snapshot()))
+    async def _status(self, request: web.Request) -> web.Response:
+        """Answer with the report; whoever knows it already and would wait for another is answered when there is one."""
+        known = {each.value for each in request.if_none_match or ()}
+        end = monotonic() + health.patience(request.headers.get("Prefer", ""))
+        while (tag := health.tag(said := health.status(self._worker.snapshot()))) in known:
+            if monotonic() >= end:
+                return web.Response(status=304, headers={"ETag": f'W/"{tag}"'})
+            await asyncio.sleep(LOOK_INTERVAL)
+        return web.json_response(said, headers={"ETag": f'W/"{tag}"'})
 
     async def _render(self, _: web.Request) -> web.Response:
         body = self._metrics.render(self._worker.snapshot(), cgroup.usage())

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from .capacity import Cordon, Load
 from .errors import Problem, Reason
+
+LONGEST_PATIENCE = 30.0
+# Never the same for long, and nobody's reason to act.
+_WOBBLY = frozenset({"load", "loads"})
 
 
 @dataclass(frozen=True)
@@ -63,3 +69,16 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "loads": {name: round(part, 4) for name, part in snapshot.loads._asdict().items()},
         "problem": found._asdict() if found else None,
     }
+
+
+def tag(status: dict[str, Any]) -> str:
+    """Return a name (ETag) for what a report says: another one as soon as the operator would want to know."""
+    said = {name: value for name, value in status.items() if name not in _WOBBLY}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def patience(prefer: str) -> float:
+    """Return the seconds that whoever asks would wait for news: RFC 7240's `wait`; 0 where none is asked for."""
+    asked = (part.partition("=") for part in prefer.split(","))
+    seconds = next((value.strip(' "') for name, _, value in asked if name.strip().lower() == "wait"), "")
+    return min(float(seconds), LONGEST_PATIENCE) if seconds.isdecimal() else 0.0

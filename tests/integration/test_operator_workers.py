@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from voiceagent_operator.observation import WorkerProblem, WorkerReport
-from voiceagent_operator.workers import LONGEST_ANSWER, Workers
+from voiceagent_operator.workers import LONGEST_ANSWER, LONGEST_TAG, WAIT_SECONDS, Workers
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -104,6 +104,36 @@ async def test_a_workers_report_is_read(worker: Worker) -> None:
     problem = WorkerProblem("LiveKitUnreachable", "No answer.")
     until = datetime(2026, 11, 25, 10, tzinfo=UTC)
     assert await ask(worker, pod()) == {"p": WorkerReport(False, True, False, 2, 8, problem, until)}
+
+
+async def test_what_a_worker_calls_its_report_is_read_unless_it_is_too_long(worker: Worker) -> None:
+    for tag, kept in (('W/"1"', 'W/"1"'), (f'"{"x" * LONGEST_TAG}"', "")):
+
+        async def tagged(_: web.Request, tag: str = tag) -> web.StreamResponse:
+            return web.json_response(SAID, headers={"ETag": tag})
+
+        worker.answer = tagged
+        assert (await ask(worker, pod()))["p"].tag == kept
+
+
+async def _unchanged(request: web.Request) -> web.StreamResponse:
+    assert request.headers["If-None-Match"] == '"1"'
+    assert request.headers["Prefer"] == f"wait={WAIT_SECONDS}"
+    return web.Response(status=304)
+
+
+async def test_a_worker_has_nothing_new_only_if_it_says_so(worker: Worker) -> None:
+    workers = Workers(worker.port)
+    try:
+        worker.answer = _unchanged
+        assert await workers.same(pod(), '"1"')
+        for other in (_problem, _redirect, _huge, _nonsense):
+            worker.answer = other
+            assert not await workers.same(pod(), '"1"'), other
+        assert not await workers.same(pod("127.0.0.2"), '"1"'), "nobody listens there"
+        assert set(worker.asked) == {"/status"}
+    finally:
+        await workers.close()
 
 
 async def test_many_silent_workers_cost_no_more_time_than_the_budget(worker: Worker) -> None:

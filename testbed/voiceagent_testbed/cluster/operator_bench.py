@@ -20,6 +20,7 @@ from voiceagent_testbed.ports import free_port
 from voiceagent_testbed.processes import Process, wait_until
 
 from .control_plane import ControlPlane
+from .status_answer import answer
 
 IMAGE = "registry.example.com/voiceagent-runtime:test"
 WORKER_PORT = 8081
@@ -230,13 +231,16 @@ class OperatorBench:
         return worker
 
     async def _serve(self, worker: PlayedWorker) -> None:
-        async def status(_: web.Request) -> web.Response:
+        async def report() -> Object | None:
             if worker.silent:
-                return web.Response(status=500)
+                return None
             pod = await self.get("pod", worker.pod)
             cordoned = (pod.get("metadata", {}).get("annotations") or {}).get(CORDON, "false") != "false"
             said = {"ready": worker.ready, "cordoned": cordoned, "draining": False, "sessions": worker.sessions}
-            return web.json_response({**said, "capacity": 8, "problem": worker.problem})
+            return {**said, "capacity": 8, "problem": worker.problem}
+
+        async def status(request: web.Request) -> web.Response:
+            return await answer(request, report)
 
         async def metrics(_: web.Request) -> web.Response:
             said = f"voiceagent_live_calls {worker.sessions}\nvoiceagent_capacity 8\n"

@@ -8,10 +8,12 @@ import os
 import resource
 from collections.abc import Set
 from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import web
 
 from voiceagent_testbed.cluster.operator_bench import WORKER_PORT
+from voiceagent_testbed.cluster.status_answer import answer
 
 from .worker import Mood, PlayedWorker
 
@@ -62,11 +64,17 @@ class StatusServer:
 
     async def _status(self, request: web.Request) -> web.Response:
         assert request.transport is not None
-        worker = self._workers.get(request.transport.get_extra_info("sockname")[0])
-        if worker is None or worker.mood is Mood.FAILING:
-            return web.Response(status=500)
-        if worker.mood is Mood.SILENT or worker.node in self._away:
-            await asyncio.sleep(SILENCE_SECONDS)
-            return web.Response(status=503)
-        self.answered += 1
-        return web.json_response(worker.status(datetime.now(UTC)))
+        address = request.transport.get_extra_info("sockname")[0]
+
+        async def report() -> dict[str, Any] | None:
+            worker = self._workers.get(address)
+            if worker is None or worker.mood is Mood.FAILING:
+                return None
+            if worker.mood is Mood.SILENT or worker.node in self._away:
+                await asyncio.sleep(SILENCE_SECONDS)
+                return None
+            return worker.status(datetime.now(UTC))
+
+        said = await answer(request, report)
+        self.answered += said.status != 500
+        return said
