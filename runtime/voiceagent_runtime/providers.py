@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 import httpx2
-from livekit.agents import inference, vad
+from livekit.agents import inference
 from livekit.plugins import cartesia, openai
 from openai import AsyncOpenAI
 
@@ -20,6 +20,7 @@ from .chain.deepgram_stream import Transcriber
 from .chain.language_model import LanguageModels
 from .chain.transcriber import Transcribers
 from .chain.voice import Voices
+from .chain.voice_activity import VoiceActivity
 from .config import AgentConfig
 from .errors import configuration_error
 from .pipeline import LLM, STT, TTS, LLMProvider, Part, STTProvider, TTSProvider
@@ -82,14 +83,18 @@ def _keys(stage: str, first: STT | LLM | TTS, secrets: Secrets) -> list[str]:
     return keys
 
 
-def speech_to_text(config: AgentConfig, secrets: Secrets, fell_back: FellBack = _nobody) -> Transcribers:
-    """Return Deepgram's transcribers, the first and those that take its place."""
+def speech_to_text(
+    config: AgentConfig, secrets: Secrets, fell_back: FellBack = _nobody, behind: Callable[[], float] = lambda: 0.0
+) -> Transcribers:
+    """Return Deepgram's transcribers, the first and those that take its place; `behind` tells by how many seconds the
+    voice activity detection is late."""
     everyone = [config.stt, *config.stt.fallbacks]
     made = [
         _transcriber(one, config, key) for one, key in zip(everyone, _keys("stt", config.stt, secrets), strict=True)
     ]
     silence = config.vad.min_silence_duration or MIN_SILENCE
-    return Transcribers(made, timeout=config.stt.timeout, silence=silence, fell_back=partial(fell_back, "stt"))
+    told = partial(fell_back, "stt")
+    return Transcribers(made, timeout=config.stt.timeout, silence=silence, fell_back=told, behind=behind)
 
 
 def _transcriber(one: STTProvider, config: AgentConfig, key: str) -> Transcriber:
@@ -150,9 +155,9 @@ def _voice(one: TTSProvider, config: AgentConfig, key: str) -> cartesia.TTS:
     return cartesia.TTS(api_key=key, language=language, **options)
 
 
-def voice_activity(config: AgentConfig) -> vad.VAD:
+def voice_activity(config: AgentConfig) -> VoiceActivity:
     """Return Silero's detector, whose weights come with the SDK."""
-    return inference.VAD(model="silero", **chosen(config.vad))
+    return VoiceActivity(**chosen(config.vad))
 
 
 def turn_detector(config: AgentConfig) -> Any:

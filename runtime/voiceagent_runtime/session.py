@@ -48,12 +48,13 @@ def build(config: AgentConfig, secrets: Secrets, fell_back: FellBack) -> AgentSe
     more: dict[str, Any] = {}
     if config.turn.aec_warmup_duration is not None:  # 0 means none at all
         more["aec_warmup_duration"] = config.turn.aec_warmup_duration or None
-    transcribers = providers.speech_to_text(config, secrets, fell_back)
+    detector = providers.voice_activity(config)
+    transcribers = providers.speech_to_text(config, secrets, fell_back, detector.behind)
     session: AgentSession[None] = AgentSession(
         stt=transcribers,
         llm=providers.language_model(config, secrets, fell_back),
         tts=providers.text_to_speech(config, secrets, fell_back),
-        vad=providers.voice_activity(config),
+        vad=detector,
         turn_handling=options,
         user_away_timeout=config.call.away.after,
         session_close_transcript_timeout=LAST_WORDS,

@@ -202,6 +202,29 @@ def test_a_new_connection_has_its_own_time_and_the_callers_patience_does_not_beg
     assert signs.stalled(18.3, since=14.2)
 
 
+def test_a_detection_that_is_late_blames_nobody_and_its_late_word_counts_for_the_past() -> None:
+    signs = listening()
+    signs.message(12.1)  # all that the caller said from 10 to 12
+    for now in range(20, 32):  # as the detection tells it
+        signs.unsure(now)
+        if now == 20:
+            signs.speech_began()
+        signs.audio(now)  # a breath
+        assert not signs.stalled(now + 0.2, since=0)
+    signs.speech_ended(32, silence=0.25 + 19.75)
+    assert signs.quiet
+    assert not signs.stalled(100, since=0)
+
+
+def test_a_transcriber_that_is_silent_when_the_detection_is_in_time_again_has_stalled() -> None:
+    signs = listening()
+    signs.speech_began()
+    signs.audio(10)
+    signs.unsure(15)
+    assert not signs.stalled(18.9, since=0)
+    assert signs.stalled(19.1, since=0)
+
+
 def error(recoverable: bool, cause: Exception) -> ErrorEvent:
     return ErrorEvent(error=LLMError(timestamp=0, label="model", error=cause, recoverable=recoverable), source=None)
 

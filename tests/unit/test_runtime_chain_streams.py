@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from voiceagent_runtime.chain.language_model import LanguageModels
 from voiceagent_runtime.chain.rotation import ChainFailedError
 from voiceagent_runtime.chain.transcriber import Transcribers
 from voiceagent_runtime.chain.voice import Voices
+from voiceagent_runtime.chain.voice_activity import VoiceActivity
 
 TIMEOUT = 0.2
 SILENCE = "silence"  # what a provider does instead of going on
@@ -253,9 +256,15 @@ class State:
         self.old_state, self.new_state = old, new
 
 
-async def transcript(*listeners: Listener, heard: Heard, timeout: float = 3) -> str:
+async def transcript(*listeners: Listener, heard: Heard, timeout: float = 3, behind: float = 0.0) -> str:
     """Speak one second into a chain, then keep silent until it gives a transcript."""
-    chain: Any = Transcribers(listeners, timeout=TIMEOUT, silence=0.0, fell_back=heard.fell_back)  # type: ignore[arg-type]
+    chain: Any = Transcribers(
+        listeners,  # type: ignore[arg-type]
+        timeout=TIMEOUT,
+        silence=0.0,
+        fell_back=heard.fell_back,
+        behind=lambda: behind,
+    )
     heard.follow(chain)
 
     async def speak() -> None:
@@ -287,6 +296,13 @@ async def test_the_next_transcriber_hears_all_that_was_said_to_the_first(step: S
     assert [each.recoverable for each in heard.errors] == [True]
 
 
+async def test_no_transcriber_is_blamed_while_the_detection_is_too_late_to_tell() -> None:
+    heard, first, other = Heard(), Listener(SILENCE), Listener()
+    with pytest.raises(TimeoutError):
+        await transcript(first, other, heard=heard, timeout=2, behind=1.0)
+    assert (len(first.heard), len(other.heard), heard.errors) == (1, 0, [])
+
+
 async def test_a_lone_transcriber_that_stalls_is_connected_anew_and_the_caller_is_told_that_the_turn_is_lost() -> None:
     heard, only = Heard(), Listener(SILENCE)
     with pytest.raises(TimeoutError):
@@ -301,3 +317,30 @@ async def test_a_transcriber_that_refuses_the_key_is_asked_once() -> None:
         await transcript(only, heard=heard, timeout=1)
     assert len(only.heard) == 1
     assert [each.error.permanent for each in heard.errors if not each.recoverable] == [True]
+
+
+class Slow(ThreadPoolExecutor):
+    """A CPU that is needed elsewhere until it is `free`."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self.free = threading.Event()
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return super().submit(lambda: self.free.wait() and fn(*args, **kwargs))
+
+
+async def test_the_detection_tells_how_far_behind_the_audio_it_is() -> None:
+    with Slow() as cpu:
+        detector = VoiceActivity(executor=cpu)
+        assert detector.behind() == 0
+        stream = detector.stream()
+        for _ in range(21):
+            stream.push_frame(frame(loud=True))
+            await asyncio.sleep(0)
+        assert detector.behind() == pytest.approx(1.0), "all but the frame that it looks at"
+        cpu.free.set()
+        async with asyncio.timeout(5):
+            while detector.behind():
+                await asyncio.sleep(0.01)
+        await stream.aclose()

@@ -1,4 +1,4 @@
-"""Two modules alone touch what the SDK does not promise to keep, so an upgrade of the SDK is read in two places."""
+"""Three modules alone touch what the SDK does not promise to keep, so an upgrade of the SDK is read in three places."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,11 @@ import pytest
 import voiceagent_runtime
 
 FOLDER = Path(voiceagent_runtime.__file__).parent
-ALLOWED = (FOLDER / "worker.py", FOLDER / "chain" / "deepgram_stream.py")
+ALLOWED = (
+    FOLDER / "worker.py",
+    FOLDER / "chain" / "deepgram_stream.py",
+    FOLDER / "chain" / "voice_activity.py",
+)
 NAMED_TUPLES = ("_asdict", "_replace")  # public, whatever they look like
 
 

@@ -17,7 +17,7 @@ class SignsOfLife:
         self._timeout = timeout
         self._speaking = False
         self._began: float | None = None
-        self._last_message = float("-inf")
+        self._last_message = self._unsure = float("-inf")
         self.unanswered: float | None = None
 
     def speech_began(self) -> None:
@@ -47,9 +47,13 @@ class SignsOfLife:
         self._last_message = now
         self.unanswered = now if self._speaking and self._began is not None else None
 
+    def unsure(self, now: float) -> None:
+        """Whether somebody speaks now, or spoke until now, is not known: nobody can be blamed for silence."""
+        self._unsure = now
+
     def stalled(self, now: float, since: float) -> bool:
         """Whether speech has waited too long for an answer on a connection that is open since then."""
-        return self.unanswered is not None and now - max(self.unanswered, since) > self._timeout
+        return self.unanswered is not None and now - max(self.unanswered, since, self._unsure) > self._timeout
 
     def lost(self, now: float) -> bool:
         """Whether speech has waited too long for two in a row: who stalled, and who heard it again."""

@@ -28,6 +28,8 @@ log = logging.getLogger("voiceagent.chain")
 
 LOOK_INTERVAL = 0.2
 LONGEST_PAUSE = 2.0
+# A detection that is late by more seconds does not tell whether somebody speaks now.
+TOO_LATE = 0.5
 # How much the next transcriber hears again: all since the last result while somebody waits for one, else the last
 # moment, so that the first syllable is not lost.
 WAITING_SECONDS = 30.0
@@ -45,6 +47,7 @@ class Transcribers(stt.STT[Any]):
         timeout: float,
         silence: float,
         fell_back: Callable[[], None],
+        behind: Callable[[], float],
     ) -> None:
         super().__init__(
             capabilities=stt.STTCapabilities(streaming=True, interim_results=True, aligned_transcript="word")
@@ -52,7 +55,7 @@ class Transcribers(stt.STT[Any]):
         self.transcribers, self.timeout, self.fell_back = transcribers, timeout, fell_back
         self.rotation = Rotation(len(transcribers))
         self.signs = SignsOfLife(timeout)
-        self._silence = silence
+        self.behind, self._silence = behind, silence
         for one in transcribers:
             one.on_message = lambda: self.signs.message(time.monotonic())
             one.on("metrics_collected", lambda *event: self.emit("metrics_collected", *event))
@@ -76,7 +79,7 @@ class Transcribers(stt.STT[Any]):
         if event.new_state == "speaking":
             self.signs.speech_began()
         elif event.old_state == "speaking":
-            self.signs.speech_ended(time.monotonic(), self._silence)
+            self.signs.speech_ended(time.monotonic(), self._silence + self.behind())
 
     def stream(
         self,
@@ -205,6 +208,8 @@ class _Listening(stt.RecognizeStream):
         chain = self._chain
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
+            if chain.behind() > TOO_LATE:
+                chain.signs.unsure(time.monotonic())
             if chain.signs.stalled(time.monotonic(), since):
                 raise APITimeoutError("the caller speaks, and the transcriber sends nothing")
             if chain.signs.quiet and chain.rotation.order()[0] != number:
