@@ -93,7 +93,8 @@ class Bench:
             await asyncio.sleep(0.01)
 
     async def _rest(self, size: int) -> Figures:
-        await self._operator.follows(size)
+        while await self._operator.followed() < size:
+            await asyncio.sleep(1)
         cpu, writes, asked = self._operator.cpu(), await self._operator.writes(), self._nodes.answered
         await asyncio.sleep(REST_SECONDS)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class Load:
-    """Some calls at once, and what the worker used while they went on."""
+    """Some calls, and what the worker used while they went on."""
 
+    at_once: int
     reports: Sequence[CallReport]
     before: Usage
     after: Usage
@@ -34,13 +36,12 @@ Figures = dict[str, float]
 
 def figures_of(load: Load) -> Figures:
     """Return the figures of one load; a figure that could not be measured is absent."""
-    calls = len(load.reports)
     talked = sum(report.duration_s for report in load.reports)
     busy = load.after.cpu_s - load.before.cpu_s - load.idle_cpu * (load.after.at_s - load.before.at_s)
     turns = [turn for report in load.reports for turn in report.turns]
     found = {
         "CPU a call (mCPU)": 1000 * busy / talked if talked else None,
-        "memory a call (MB)": (load.peak_memory - load.before.memory) / calls / 1e6,
+        "memory a call (MB)": (load.peak_memory - load.before.memory) / load.at_once / 1e6,
         "memory in all (MB)": load.peak_memory / 1e6,
         "first sound, median (s)": median(report.first_sound_s for report in load.reports),
         "first sound, slowest (s)": largest(report.first_sound_s for report in load.reports),
@@ -63,10 +64,17 @@ def largest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def over_rounds(rounds: Sequence[Figures]) -> Figures:
-    """Return the median of each figure over all rounds."""
+def over_rounds(loads: Sequence[Load]) -> Figures:
+    """Return the median of each figure over all rounds, and what only all of them together can tell."""
+    rounds = [figures_of(load) for load in loads]
     names = dict.fromkeys(name for figures in rounds for name in figures)
-    return {name: statistics.median(f[name] for f in rounds if name in f) for name in names}
+    found = {name: statistics.median(f[name] for f in rounds if name in f) for name in names}
+    turns = [turn for load in loads for report in load.reports for turn in report.turns]
+    silences = sorted(turn.time_to_silence_s for turn in turns if turn.time_to_silence_s is not None)
+    if silences:
+        place = math.ceil(len(silences) * 0.95) - 1
+        found["interruption to silence, 95th percentile of all rounds (s)"] = silences[place]
+    return found
 
 
 def ratio(ours: float, stock: float) -> float | None:

@@ -140,9 +140,8 @@ class Bench:
 
     async def _calm(self) -> None:
         """Wait until every agent has a worker, and the operator follows all there are."""
-        while len(self.nodes.workers) < len(self.agents):
+        while not len(self.agents) <= len(self.nodes.workers) == await self.operator.followed():
             await asyncio.sleep(1)
-        await self.operator.follows(len(self.nodes.workers))
 
     async def _restart(self) -> Figures:
         await self.operator.process.stop()

@@ -79,7 +79,6 @@ class Operator(Measured):
         while await self.metric("voiceagent_operator_queue_oldest_seconds") > monotonic() - since:
             await asyncio.sleep(0.1)
 
-    async def follows(self, workers: int) -> None:
-        """Wait until it follows so many workers, because none of them had anything new for some looks."""
-        while await self.metric("voiceagent_operator_followed_workers") < workers:
-            await asyncio.sleep(1)
+    async def followed(self) -> float:
+        """Return how many workers it follows, because none of their VoiceAgent's had anything new for some looks."""
+        return await self.metric("voiceagent_operator_followed_workers")

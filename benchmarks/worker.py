@@ -1,7 +1,7 @@
 """A stock SDK worker and ours, in turn, on the same node with the same simulated vendors and callers.
 
-Absolute figures depend on the machine; the ratios are what to read. Each round measures one call alone and several at
-once, and the two workers swap places from round to round.
+Absolute figures depend on the machine; the ratios are what to read. Each round measures some calls one after the other
+and several at once, and the two workers swap places from round to round.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from contenders import Contender, Ours, Stock
-from figures import Figures, Load, Usage, figures_of, over_rounds, ratio
-from voiceagent_testbed.caller import Dial, Script, hold_many, prepare
+from figures import Load, Usage, figures_of, over_rounds, ratio
+from voiceagent_testbed.caller import CallReport, Dial, Script, hold_many, prepare
 from voiceagent_testbed.caller.call import Speech
 from voiceagent_testbed.progress import Board
 from voiceagent_testbed.testbed import Testbed
@@ -41,10 +41,11 @@ class Bench:
     testbed: Testbed
     script: Script
     speech: Speech
+    alone: int
     at_once: int
     raw: list[dict[str, object]] = field(default_factory=list)
 
-    async def measure(self, contender: Contender, round_number: int) -> dict[int, Figures]:
+    async def measure(self, contender: Contender, round_number: int) -> dict[int, Load]:
         """Put a worker on the node, call it alone and several times at once, and take it away."""
         await contender.start()
         try:
@@ -52,14 +53,13 @@ class Bench:
             await self._calls(1)  # what is loaded at the first call is not the call's
             results = {}
             for calls in dict.fromkeys((1, self.at_once)):
-                load = await self._load(pod, calls)
-                results[calls] = figures_of(load)
+                results[calls] = load = await self._load(pod, calls)
                 self.raw.append(
                     {
                         "round": round_number,
                         "worker": contender.name,
                         "calls": calls,
-                        "figures": results[calls],
+                        "figures": figures_of(load),
                         "usage": [asdict(load.before), asdict(load.after)],
                         "reports": [report.model_dump(mode="json", exclude={"claims"}) for report in load.reports],
                     }
@@ -68,26 +68,29 @@ class Bench:
         finally:
             await contender.stop()
 
-    async def _load(self, pod: str, calls: int) -> Load:
+    async def _load(self, pod: str, at_once: int) -> Load:
         resting = await self._usage(pod, time.time())
         await asyncio.sleep(IDLE_SECONDS)
         before = await self._usage(pod, time.time())
         peak = before.memory
-        calling = asyncio.create_task(self._calls(calls))
+        calling = asyncio.create_task(self._calls(at_once, self.alone if at_once == 1 else 1))
         while not calling.done():
             await asyncio.wait([calling], timeout=SAMPLE_SECONDS)
             peak = max(peak, (await self._sample(pod)).memory)
         reports = await calling
         after = await self._usage(pod, time.time())
         idle = (before.cpu_s - resting.cpu_s) / (before.at_s - resting.at_s)
-        return Load(reports, before, after, max(peak, after.memory), idle)
+        return Load(at_once, reports, before, after, max(peak, after.memory), idle)
 
-    async def _calls(self, calls: int):  # type: ignore[no-untyped-def]
+    async def _calls(self, at_once: int, times: int = 1) -> list[CallReport]:
+        """Hold so many calls at once, so many times."""
         livekit = self.testbed.livekit
         dial = Dial(livekit.url, livekit.api_key, livekit.api_secret, time_limit_s=120)
-        rooms = [f"bench-{uuid.uuid4().hex[:8]}" for _ in range(calls)]
-        held = await hold_many(dial, rooms, self.script, self.speech)
-        return [call.report for call in held]
+        reports = []
+        for _ in range(times):
+            rooms = [f"bench-{uuid.uuid4().hex[:8]}" for _ in range(at_once)]
+            reports += [call.report for call in await hold_many(dial, rooms, self.script, self.speech)]
+        return reports
 
     async def _usage(self, pod: str, since: float) -> Usage:
         """Return a sample that the kubelet took after the moment `since`."""
@@ -108,7 +111,7 @@ class Bench:
         )
 
 
-def show(console: Console, results: dict[str, list[dict[int, Figures]]], loads: Sequence[int]) -> None:
+def show(console: Console, results: dict[str, list[dict[int, Load]]], loads: Sequence[int]) -> None:
     """Print both workers' figures and the ratio of ours to stock."""
     for calls in loads:
         stock, ours = (over_rounds([each[calls] for each in results[name]]) for name in (Stock.name, Ours.name))
@@ -128,27 +131,28 @@ def _text(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
 
 
-async def run(rounds: int, at_once: int, idle: int, out: Path | None, console: Console) -> None:
-    """Run all rounds and print the table."""
+async def run(rounds: int, alone: int, at_once: int, idle: int, out: Path | None) -> None:
+    """Run all rounds and print the table; `out` has what is there so far."""
     script = Script.load(FOLDER / "call.yaml")
     speech = await asyncio.to_thread(prepare, script)
     board = Board(Console(stderr=True))
     transcripts = ("--transcripts", str(FOLDER / "transcripts.txt"))
     async with board.shown(), Testbed("bench", board=board, simulator_options=transcripts) as testbed:
-        bench = Bench(testbed, script, speech, at_once)
+        bench = Bench(testbed, script, speech, alone, at_once)
         contenders: list[Contender] = [Stock(testbed, idle), Ours(testbed, idle)]
-        results: dict[str, list[dict[int, Figures]]] = {each.name: [] for each in contenders}
+        results: dict[str, list[dict[int, Load]]] = {each.name: [] for each in contenders}
         for number in range(1, rounds + 1):
             for contender in contenders if number % 2 else reversed(contenders):
                 with board.step(f"round {number}: {contender.name}"):
                     results[contender.name].append(await bench.measure(contender, number))
-    if out is not None:
-        out.write_text(json.dumps(bench.raw, indent=1))
-    show(console, results, list(dict.fromkeys((1, at_once))))
+                if out is not None:
+                    out.write_text(json.dumps(bench.raw, indent=1))
+    show(Console(), results, list(dict.fromkeys((1, at_once))))
 
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often both are measured; the median is shown.")] = 3,
+    alone: Annotated[int, typer.Option(min=1, help="Calls in the first load, one after the other.")] = 4,
     at_once: Annotated[int, typer.Option(min=1, max=8, help="Calls at once in the second load.")] = 6,
     idle: Annotated[
         int | None, typer.Option(min=0, help="Processes that both keep warm; as many as calls at once.")
@@ -156,7 +160,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Write every measurement as JSON.")] = None,
 ) -> None:
     """Compare the SDK's stock worker with ours on a node of this machine."""
-    asyncio.run(run(rounds, at_once, at_once if idle is None else idle, out, Console()))
+    asyncio.run(run(rounds, alone, at_once, at_once if idle is None else idle, out))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,31 @@ async def until_states(bench: OperatorBench, agent: str, *wanted: str) -> None:
         raise AssertionError(f"{error}; it is {(await bench.get('va', agent))['status']}") from error
 
 
+async def until_followed(bench: OperatorBench, workers: int) -> None:
+    async def so() -> bool:
+        _, text = await bench.http("/metrics")
+        return f"voiceagent_operator_followed_workers {workers}.0" in text
+
+    await bench.until(so, f"{workers} workers to be followed")
+
+
+async def test_a_worker_that_is_waited_for_and_not_asked_is_marked_when_its_call_begins_and_ends(
+    bench: OperatorBench,
+) -> None:
+    idle, other = await serving(bench, "calm", {"replicas": 2})
+    for calls in (1, 0):
+        await until_followed(bench, 2)
+        idle.sessions = calls
+        await until_busy(bench, idle, bool(calls))
+    await until_followed(bench, 2)
+    other.silent = True
+
+    async def unknown() -> bool:
+        return "calls" not in (await bench.get("va", "calm"))["status"]
+
+    await bench.until(unknown, "a worker that fails to count as one of which nothing is known")
+
+
 async def test_a_change_waits_for_the_new_worker_and_then_for_the_last_call_of_the_old_one(
     bench: OperatorBench,
 ) -> None:
