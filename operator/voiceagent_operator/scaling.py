@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from .actions import Apply, Scale
-from .controllers import at_rest, settled
+from .controllers import at_rest, deletes_nobody, settled
 from .drift import in_place
 from .fleet import Decision, safe_victims
 from .notices import Notice
@@ -85,6 +85,7 @@ def spared(removal: Scale, observation: Observation) -> int | None:
     workers = [w for w in (judge(pod, None, frozenset(), _ANY_TIME) for pod in observation.pods) if w.active]
     workers = [w for w in workers if w.deployment == name_of(deployment)]
     written = int(removal.deployment["metadata"].get("generation", 1)) + 1
-    if deployment["metadata"].get("generation", 1) < written or not settled(deployment, len(workers)):
+    done = deletes_nobody(deployment) and settled(deployment, len(workers))
+    if deployment["metadata"].get("generation", 1) < written or not done:
         return None
     return sum(1 for worker in workers if worker.name in removal.victims)

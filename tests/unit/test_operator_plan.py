@@ -656,9 +656,12 @@ def test_another_pod_than_the_chosen_one_is_noticed() -> None:
     deployment = json.loads(json.dumps(scale.deployment))
     deployment["metadata"]["generation"] = deployment["status"]["observedGeneration"] = 3
     others = tuple(each for each in observation.objects if each["metadata"]["uid"] != deployment["metadata"]["uid"])
-    assert spared(scale, replace(observation, objects=(*others, deployment))) == 1
+    now = replace(observation, objects=(*others, deployment))
+    assert spared(scale, now) == 1
+    deployment["spec"]["replicas"] = 0
+    assert spared(scale, now) is None, "its controller knows the number, and the ReplicaSet's has deleted nobody yet"
     deployment["status"]["replicas"] = 0
-    assert spared(scale, replace(observation, objects=(*others, deployment), pods=())) == 0
+    assert spared(scale, replace(now, pods=())) == 0
 
 
 # Status
