@@ -29,10 +29,10 @@ rm -f -- "$log"
 step "chart"
 "$bin/python" -m pytest -q tests/chart
 # These hold conversations in real time on a machine that others may use: a test gets a second chance, and the closing
-# line says how many took it. Most of an integration test is waiting, so two files run at a time; a node has room for
+# lines say which took it. Most of an integration test is waiting, so two files run at a time; a node has room for
 # one test.
 step "integration"
-"$bin/python" -m pytest -q -n 2 --dist loadfile --reruns 1 --durations=15 tests/integration
+"$bin/python" -m pytest -q -n 2 --dist loadfile --reruns 1 -rfER --durations=15 tests/integration
 step "end to end"
-"$bin/python" -m pytest -q --reruns 1 --durations=15 tests/e2e
+"$bin/python" -m pytest -q --reruns 1 -rfER --durations=15 tests/e2e
 step "all levels passed"
