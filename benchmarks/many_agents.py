@@ -1,8 +1,8 @@
 """The operator with many VoiceAgents on a real API server, beside a client that makes the same objects directly.
 
 Each size measures: making all agents and their objects, the same objects made by the client alone (the baseline), a
-restart of the operator, the effect of one change, and rest with every worker polled. Read the ratios; the control
-plane, the nodes and their workers share the machine with the operator.
+restart of the operator, the effect of one change, and rest, when it waits for the workers' news. Read the ratios; the
+control plane, the nodes and their workers share the machine with the operator.
 """
 
 from __future__ import annotations

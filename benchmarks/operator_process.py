@@ -80,5 +80,5 @@ class Operator(Measured):
             await asyncio.sleep(0.1)
 
     async def followed(self) -> float:
-        """Return how many workers it follows, because none of their VoiceAgent's had anything new for some looks."""
+        """Return how many workers it follows, because none of their VoiceAgents has had anything new for some looks."""
         return await self.metric("voiceagent_operator_followed_workers")

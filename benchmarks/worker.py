@@ -46,7 +46,7 @@ class Bench:
     raw: list[dict[str, object]] = field(default_factory=list)
 
     async def measure(self, contender: Contender, round_number: int) -> dict[int, Load]:
-        """Put a worker on the node, call it alone and several times at once, and take it away."""
+        """Put a worker on the node, call it some times alone and several times at once, and take it away."""
         await contender.start()
         try:
             pod = await contender.pod()
