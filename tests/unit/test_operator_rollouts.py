@@ -290,18 +290,20 @@ class Rollouts(RuleBasedStateMachine):
                 key_places(asked.deployment), asked.recommendation,
             )  # fmt: skip
             self.agent["status"] = copied(report(facts, raw, now))
-            self.nobody_waits_in_vain()
+            self.nobody_waits_in_vain(raw)
         return not decided.actions
 
-    def nobody_waits_in_vain(self) -> None:
-        """Who waits is told to go on or to give up, never both, and neither when there is nothing to wait for."""
+    def nobody_waits_in_vain(self, raw: Object) -> None:
+        """Who waits is told to go on or to give up, never both, and neither when there is nothing to wait for; all by
+        the spec that was observed, which the status names."""
+        assert self.agent["status"]["observedGeneration"] == raw["metadata"]["generation"]
         said = {each["type"]: each["status"] for each in self.agent["status"]["conditions"]}
         waits, gave_up = said.get("Reconciling"), said.get("Stalled")
         assert {waits, gave_up} - {None} in (set(), {"True"})
         assert not (waits and gave_up)
         assert (gave_up is not None) == (said["Progressing"] == "False")
         assert said["Ready"] == "False" or not (waits or gave_up)
-        assert said["Ready"] == "True" or waits or gave_up or self.agent["spec"].get("paused")
+        assert said["Ready"] == "True" or waits or gave_up or raw["spec"].get("paused")
 
     # What holds at every moment.
 
