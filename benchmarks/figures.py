@@ -27,7 +27,7 @@ class Load:
     before: Usage
     after: Usage
     peak_memory: float
-    idle_cpu: float  # cores that the worker uses without a call
+    at_rest: float  # cores that the worker takes while nobody calls
 
 
 Figures = dict[str, float]
@@ -36,10 +36,11 @@ Figures = dict[str, float]
 def figures_of(load: Load) -> Figures:
     """Return the figures of one load; a figure that could not be measured is absent."""
     talked = sum(report.duration_s for report in load.reports)
-    busy = load.after.cpu_s - load.before.cpu_s - load.idle_cpu * (load.after.at_s - load.before.at_s)
+    busy = load.after.cpu_s - load.before.cpu_s - load.at_rest * (load.after.at_s - load.before.at_s)
     heard = summarize(load.reports)
     found = {
         "CPU a call (mCPU)": 1000 * busy / talked if talked else None,
+        "CPU at rest (mCPU)": 1000 * load.at_rest,
         "memory a call (MB)": (load.peak_memory - load.before.memory) / load.at_once / 1e6,
         "memory in all (MB)": load.peak_memory / 1e6,
         "first sound, median (s)": heard.first_sound.median_s if heard.first_sound else None,

@@ -28,7 +28,9 @@ from voiceagent_testbed.progress import Board
 from voiceagent_testbed.testbed import Testbed
 
 FOLDER = Path(__file__).parent
-IDLE_SECONDS = 10.0
+# The SDK stays in the room for twenty seconds after a hang-up, and a process that was used up is made anew.
+SETTLE_SECONDS = 30.0
+REST_SECONDS = 30.0
 SAMPLE_SECONDS = 3.0
 # The kubelet reads a pod's counters now and then: a sample counts from the moment that it carries.
 FRESH_SECONDS = 60.0
@@ -42,7 +44,7 @@ class Bench:
     script: Script
     speech: Speech
     alone: int
-    at_once: int
+    loads: Sequence[int]
     raw: list[dict[str, object]] = field(default_factory=list)
 
     async def measure(self, contender: Contender, round_number: int) -> dict[int, Load]:
@@ -51,9 +53,11 @@ class Bench:
         try:
             pod = await contender.pod()
             await self._calls(1)  # what is loaded at the first call is not the call's
+            await asyncio.sleep(SETTLE_SECONDS)
+            at_rest = await self._at_rest(pod)
             results = {}
-            for calls in dict.fromkeys((1, self.at_once)):
-                results[calls] = load = await self._load(pod, calls)
+            for calls in self.loads:
+                results[calls] = load = await self._load(pod, calls, at_rest)
                 self.raw.append(
                     {
                         "round": round_number,
@@ -61,6 +65,7 @@ class Bench:
                         "calls": calls,
                         "figures": figures_of(load),
                         "usage": [asdict(load.before), asdict(load.after)],
+                        "at_rest": load.at_rest,
                         "reports": [report.model_dump(mode="json", exclude={"claims"}) for report in load.reports],
                     }
                 )
@@ -68,9 +73,14 @@ class Bench:
         finally:
             await contender.stop()
 
-    async def _load(self, pod: str, at_once: int) -> Load:
-        resting = await self._usage(pod, time.time())
-        await asyncio.sleep(IDLE_SECONDS)
+    async def _at_rest(self, pod: str) -> float:
+        """Return the cores that the worker takes while nobody calls."""
+        before = await self._usage(pod, time.time())
+        await asyncio.sleep(REST_SECONDS)
+        after = await self._usage(pod, time.time())
+        return (after.cpu_s - before.cpu_s) / (after.at_s - before.at_s)
+
+    async def _load(self, pod: str, at_once: int, at_rest: float) -> Load:
         before = await self._usage(pod, time.time())
         peak = before.memory
         calling = asyncio.create_task(self._calls(at_once, self.alone if at_once == 1 else 1))
@@ -78,9 +88,9 @@ class Bench:
             await asyncio.wait([calling], timeout=SAMPLE_SECONDS)
             peak = max(peak, (await self._sample(pod)).memory)
         reports = await calling
+        await asyncio.sleep(SETTLE_SECONDS)
         after = await self._usage(pod, time.time())
-        idle = (before.cpu_s - resting.cpu_s) / (before.at_s - resting.at_s)
-        return Load(at_once, reports, before, after, max(peak, after.memory), idle)
+        return Load(at_once, reports, before, after, peak, at_rest)
 
     async def _calls(self, at_once: int, times: int = 1) -> list[CallReport]:
         """Hold so many calls at once, so many times."""
@@ -131,14 +141,15 @@ def _text(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
 
 
-async def run(rounds: int, alone: int, at_once: int, idle: int, out: Path | None) -> None:
+async def run(rounds: int, alone: int, at_once: Sequence[int], idle: int, out: Path | None) -> None:
     """Run all rounds and print the table; `out` has what is there so far."""
     script = Script.load(FOLDER / "call.yaml")
     speech = await asyncio.to_thread(prepare, script)
     board = Board(Console(stderr=True))
     transcripts = ("--transcripts", str(FOLDER / "transcripts.txt"))
     async with board.shown(), Testbed("bench", board=board, simulator_options=transcripts) as testbed:
-        bench = Bench(testbed, script, speech, alone, at_once)
+        loads = list(dict.fromkeys((1, *sorted(at_once))))
+        bench = Bench(testbed, script, speech, alone, loads)
         contenders: list[Contender] = [Stock(testbed, idle), Ours(testbed, idle)]
         results: dict[str, list[dict[int, Load]]] = {each.name: [] for each in contenders}
         for number in range(1, rounds + 1):
@@ -147,20 +158,24 @@ async def run(rounds: int, alone: int, at_once: int, idle: int, out: Path | None
                     results[contender.name].append(await bench.measure(contender, number))
                 if out is not None:
                     out.write_text(json.dumps(bench.raw, indent=1))
-    show(Console(), results, list(dict.fromkeys((1, at_once))))
+    show(Console(), results, loads)
 
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often both are measured; the median is shown.")] = 3,
     alone: Annotated[int, typer.Option(min=1, help="Calls in the first load, one after the other.")] = 4,
-    at_once: Annotated[int, typer.Option(min=1, max=8, help="Calls at once in the second load.")] = 6,
+    at_once: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=8, help="Calls at once; once for each further load.", show_default="3 and 6"),
+    ] = None,
     idle: Annotated[
-        int | None, typer.Option(min=0, help="Processes that both keep warm; as many as calls at once.")
+        int | None, typer.Option(min=0, help="Processes that both keep warm; as many as calls come at once.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write every measurement as JSON.")] = None,
 ) -> None:
     """Compare the SDK's stock worker with ours on a node of this machine."""
-    asyncio.run(run(rounds, alone, at_once, at_once if idle is None else idle, out))
+    loads = at_once or [3, 6]
+    asyncio.run(run(rounds, alone, loads, max(loads) if idle is None else idle, out))
 
 
 if __name__ == "__main__":
