@@ -19,7 +19,7 @@ from livekit.agents.job import DEFAULT_PARTICIPANT_KINDS
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
-from . import assemble, platform_api, providers
+from . import assemble, loop_watch, native_log, platform_api, providers
 from .agent import VoiceAgent
 from .config import NOT_WITHIN_REACH, AgentConfig, is_within_reach
 from .errors import configuration_error
@@ -54,18 +54,21 @@ def prewarm(settings: Settings, config: AgentConfig, observations: Path, process
         secrets = Secrets(settings.secrets_dir)
         providers.check(config, secrets)
         otlp.start(settings, secrets)
+        native_log.keep_out_of_python()
     except Exception as error:
         sender.send(Observation("prewarm_failed", label=str(error)[:500]))
         sender.deliver(PREWARM_PAUSE)
         time.sleep(PREWARM_PAUSE)
         raise
     process.userdata["observations"] = CallRecord(sender, settings.prices)
+    process.userdata["loop_watch"] = loop_watch.put_off()
     sender.send(Observation("prewarmed"))
     sender.deliver(PREWARM_PAUSE)
 
 
 async def answer(settings: Settings, config: AgentConfig, current: Path, context: JobContext) -> None:
     """Join the room and hold the conversation until the caller hangs up. `config` is what the worker started with."""
+    loop_watch.begin(context.proc.userdata["loop_watch"])
     record = context.proc.userdata["observations"]
     call = Call(context, record, recorded=settings.capture_content and context.job.enable_recording)
     context.add_shutdown_callback(call.ended)
@@ -127,6 +130,8 @@ class Call:
         room = self._context.room
         room.on("participant_disconnected", self._left)
         room.on("disconnected", self._disconnected)
+        room.on("reconnecting", lambda: log.warning("the connection to the room broke: coming back"))
+        room.on("reconnected", lambda: log.info("back in the room"))
         await conversation.start(agent, room=room, room_options=ROOM, record=self._recorded)
         self._started = True
         self._rivals.look()

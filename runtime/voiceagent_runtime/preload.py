@@ -8,6 +8,7 @@ the caller's audio by tenths of a second, and cost CPU time for every call. Here
 from __future__ import annotations
 
 import contextlib
+import platform
 import signal
 
 import anyio
@@ -19,7 +20,7 @@ from openai.resources.chat import AsyncChat
 from openai.resources.chat.completions import AsyncCompletions
 from openai.resources.models import AsyncModels
 
-from . import call, providers
+from . import call, providers, speaking_rate
 
 # `call` is what runs in a job process; the others would be imported at its start and at its first answer.
 __all__ = ["AsyncChat", "AsyncCompletions", "AsyncModels", "async_toolset", "call", "fft"]
@@ -37,8 +38,11 @@ async def open_a_session() -> None:
         pass
 
 
+speaking_rate.install()
+
 ChatContext.empty().add_message(role="user", content="")  # the first message of a process builds its type's schema
 basic.hyphenate_word("hyphenation")  # and the first word its table of syllables
+platform.platform()  # the OpenAI client tells it with its first request; finding out starts a program
 
 # Certificates that cannot be read are told by `prewarm`, as a sentence; an error here would end the process that all
 # job processes come from.

@@ -1,4 +1,4 @@
-"""The SDK's AgentServer with its faults mended; the only module that touches the SDK's private parts.
+"""The SDK's AgentServer with its faults mended; it touches the SDK's private parts more than any other.
 
 It counts calls exactly, never gives up on LiveKit, knows whether it is registered, registers again with a rotated key,
 and sees to the callers of processes that died. The SDK's version is pinned, and tests/integration/worker runs each of

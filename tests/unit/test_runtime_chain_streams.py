@@ -15,6 +15,7 @@ from livekit.agents.llm import ChatChunk, ChatContext, ChoiceDelta, FunctionTool
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions
 from livekit.agents.voice.io import TimedString
 
+from voiceagent_runtime.chain import language_model
 from voiceagent_runtime.chain.language_model import LanguageModels
 from voiceagent_runtime.chain.rotation import ChainFailedError
 from voiceagent_runtime.chain.transcriber import Transcribers
@@ -82,6 +83,45 @@ async def answer(*models: Model, heard: Heard) -> str:
         async for each in stream:
             said += (each.delta and each.delta.content) or ""
     return said
+
+
+class Warmed(Model):
+    """Notes each time that its connection is opened ahead of the first request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warmed = 0
+
+    def prewarm(self, **_: Any) -> None:
+        self.warmed += 1
+
+
+async def what_is_due() -> None:
+    """Let everything run that was put off until now."""
+    later = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, later.set)
+    await later.wait()
+
+
+async def test_a_model_is_warmed_once_a_moment_after_the_greeting_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "PREWARM_SECONDS", 0.0)
+    model = Warmed()
+    chain = LanguageModels([model], TIMEOUT, lambda: None)
+    chain.prewarm()
+    chain.prewarm()
+    assert model.warmed == 0
+    await what_is_due()
+    assert model.warmed == 1
+
+
+async def test_a_call_that_is_over_warms_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "PREWARM_SECONDS", 0.0)
+    model = Warmed()
+    chain = LanguageModels([model], TIMEOUT, lambda: None)
+    chain.prewarm()
+    await chain.aclose()
+    await what_is_due()
+    assert model.warmed == 0
 
 
 REFUSED = APIStatusError("no", status_code=401, request_id=None, body=None)

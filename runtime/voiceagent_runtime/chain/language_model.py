@@ -22,6 +22,7 @@ from .rotation import ChainFailedError, Rotation, cause
 log = logging.getLogger("voiceagent.chain")
 
 RETRY_PAUSE = 0.3
+PREWARM_SECONDS = 1.0
 
 
 class LanguageModels(llm.LLM[Any]):
@@ -31,6 +32,7 @@ class LanguageModels(llm.LLM[Any]):
         super().__init__()
         self.models, self.timeout, self.fell_back = models, timeout, fell_back
         self.rotation = Rotation(len(models))
+        self._warming: asyncio.TimerHandle | None = None
         for model in models:
             model.on("metrics_collected", lambda *event: self.emit("metrics_collected", *event))
 
@@ -63,11 +65,15 @@ class LanguageModels(llm.LLM[Any]):
         return _Answer(self, chat_ctx, tools or [], replace(conn_options, max_retry=0), options)
 
     def prewarm(self, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """Open the first model's connection."""
-        self.models[0].prewarm(loop=loop)
+        """Open the first model's connection, but not at once: the greeting comes first, and wants the CPU."""
+        if self._warming is None:
+            loop = loop or asyncio.get_running_loop()
+            self._warming = loop.call_later(PREWARM_SECONDS, lambda: self.models[0].prewarm(loop=loop))
 
     async def aclose(self) -> None:
         """Close all models."""
+        if self._warming is not None:
+            self._warming.cancel()
         for model in self.models:
             await model.aclose()
 

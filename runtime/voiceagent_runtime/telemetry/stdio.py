@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import select
 import sys
 import threading
@@ -16,6 +17,9 @@ from typing import TextIO
 PAUSE_SECONDS = 0.1
 LONGEST = 16 * 1024
 
+# A record of LiveKit's native client (env_logger): time, level and module, then what happened.
+_NATIVE = re.compile(r"\[\S+Z (ERROR|WARN|INFO|DEBUG|TRACE) +(\S+)\] (.*)")
+_NATIVE_LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO}
 _STREAMS = {1: ("voiceagent.stdout", logging.INFO), 2: ("voiceagent.stderr", logging.WARNING)}
 
 
@@ -78,7 +82,13 @@ class _Reader:
                 text = b""
 
     def _log(self, text: bytes) -> None:
-        said = text[:LONGEST].decode(errors="replace").strip()
-        level = logging.ERROR if "Traceback (most recent call last)" in said else self._level
-        if said:
+        rest = []
+        for line in text[:LONGEST].decode(errors="replace").splitlines():
+            if native := _NATIVE.fullmatch(line):
+                level, module, message = native.groups()
+                logging.getLogger("livekit").log(_NATIVE_LEVELS.get(level, logging.DEBUG), "%s: %s", module, message)
+            else:
+                rest.append(line)
+        if said := "\n".join(rest).strip():
+            level = logging.ERROR if "Traceback (most recent call last)" in said else self._level
             logging.getLogger(self._name).log(level, "%s", said)

@@ -73,6 +73,10 @@ async def link(livekit: LiveKitServer) -> AsyncIterator[Link]:
         yield between
 
 
+async def said(worker: Any, words: str) -> bool:
+    return bool(worker.lines(words))
+
+
 async def test_a_call_goes_on_while_the_worker_has_lost_livekit_and_registers_again(
     run: Any, vendors: dict[str, str], dial: Any, link: Link
 ) -> None:
@@ -90,6 +94,10 @@ async def test_a_call_goes_on_while_the_worker_has_lost_livekit_and_registers_ag
         await worker.ready()
         assert worker.output().count("Connected to LiveKit") == 2
         assert ((await worker.status())["sessions"], line.agents) == (1, 1)
+        await worker.until(lambda: said(worker, "back in the room"), "the call to be back in its room")
+        (broke, *_), (back, *_) = worker.lines("the connection to the room broke"), worker.lines("back in the room")
+        assert broke["call"] == back["call"]
+        assert '"logger": "livekit", "message": "livekit::rtc_engine: ' in worker.output(), "the client's own words"
         line.heard.clear()
         await line.says(await asyncio.to_thread(lambda: Voice.load().speak("What are your hours?", sample_rate=48000)))
         await line.hears_the_agent()
