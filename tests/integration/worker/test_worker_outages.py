@@ -95,7 +95,10 @@ async def test_a_call_goes_on_while_the_worker_has_lost_livekit_and_registers_ag
         assert worker.output().count("Connected to LiveKit") == 2
         assert ((await worker.status())["sessions"], line.agents) == (1, 1)
         await worker.until(lambda: said(worker, "back in the room"), "the call to be back in its room")
-        (broke, *_), (back, *_) = worker.lines("the connection to the room broke"), worker.lines("back in the room")
+        (broke, *_), (back, *_) = (
+            worker.lines("the connection to the room broke: coming back"),
+            worker.lines("back in the room"),
+        )
         assert broke["call"] == back["call"]
         assert '"logger": "livekit", "message": "livekit::rtc_engine: ' in worker.output(), "the client's own words"
         line.heard.clear()
