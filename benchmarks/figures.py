@@ -48,6 +48,7 @@ def figures_of(load: Load) -> Figures:
         "end of speech to answer, median (s)": heard.latency.median_s if heard.latency else None,
         "interruption to silence, median (s)": heard.time_to_silence.median_s if heard.time_to_silence else None,
         "interruption to silence, slowest (s)": heard.time_to_silence.max_s if heard.time_to_silence else None,
+        "times the agent cut in on the caller": float(heard.cut_in),
         "calls dropped or unanswered": float(heard.dropped),
     }
     return {name: value for name, value in found.items() if value is not None}

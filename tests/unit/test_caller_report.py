@@ -119,6 +119,17 @@ def test_the_summary_spreads_over_all_calls_and_leaves_out_what_never_came(call)
     assert summarize([silent]).latency is None
 
 
+def test_an_agent_that_cuts_in_has_not_answered_quickly(call):
+    report, _ = call
+    answered, rude = (report.turns[0].model_copy(update={"latency_s": seconds}) for seconds in (0.7, -1.4))
+    summary = summarize([report.model_copy(update={"turns": [answered, rude, rude]})])
+    assert summary.latency is not None
+    assert (summary.latency.count, summary.latency.median_s, summary.cut_in) == (1, 0.7, 2)
+    output = io.StringIO()
+    show_summary(summary, Console(file=output, width=100))
+    assert "the agent cut in 2 times" in output.getvalue()
+
+
 def test_noise_has_the_asked_for_level_and_ends_in_time():
     microphone = Microphone()
     microphone.add_noise(-40.0, 0.5)

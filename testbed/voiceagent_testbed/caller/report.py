@@ -86,19 +86,22 @@ class Summary(BaseModel):
     dropped: int
     join: Spread | None
     first_sound: Spread | None
-    latency: Spread | None
+    latency: Spread | None = Field(description="of the answers that let the caller finish")
+    cut_in: int = Field(description="times the agent began to speak before the caller had finished")
     time_to_silence: Spread | None
 
 
 def summarize(reports: Sequence[CallReport]) -> Summary:
     """Return the spread of each measurement over all calls."""
     turns = [turn for report in reports for turn in report.turns]
+    latencies = [turn.latency_s for turn in turns if turn.latency_s is not None]
     return Summary(
         calls=len(reports),
         dropped=sum(report.dropped for report in reports),
         join=_spread([report.join_s for report in reports]),
         first_sound=_spread([report.first_sound_s for report in reports]),
-        latency=_spread([turn.latency_s for turn in turns]),
+        latency=_spread([seconds for seconds in latencies if seconds >= 0]),
+        cut_in=sum(seconds < 0 for seconds in latencies),
         time_to_silence=_spread([turn.time_to_silence_s for turn in turns]),
     )
 

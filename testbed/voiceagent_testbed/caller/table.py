@@ -37,7 +37,10 @@ def show_call(report: CallReport, console: Console) -> None:
 
 def show_summary(summary: Summary, console: Console) -> None:
     """Print several calls as one table."""
-    table = Table(title=f"{summary.calls} calls, {summary.dropped} dropped", title_justify="left")
+    title = f"{summary.calls} calls, {summary.dropped} dropped"
+    if summary.cut_in:
+        title += f", the agent cut in {summary.cut_in} times"
+    table = Table(title=title, title_justify="left")
     for column in ("", "count", "median", "p95", "max"):
         table.add_column(column, justify="right" if column else "left")
     rows: list[tuple[str, Spread | None]] = [
