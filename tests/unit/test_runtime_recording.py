@@ -30,6 +30,7 @@ async def test_a_call_is_kept_only_where_both_say_so(
     context = MagicMock(spec=JobContext)
     context.job.enable_recording = project
     context.room.remote_participants = {}
+    context.proc.userdata = {"observations": MagicMock(), "loop_watch": None}
 
     await answer(Settings(), AgentConfig(), tmp_path / "current.json", context)
 
