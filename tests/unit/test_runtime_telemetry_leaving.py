@@ -190,6 +190,7 @@ def test_whatever_a_process_and_its_children_write_becomes_lines_of_the_log(
             os.write(2, b"a warning\nin two lines\n")
             os.write(2, b"[2026-11-29T20:05:13Z WARN  livekit::rtc_engine] received session close: Resume\n")
             os.write(2, b"[2026-11-29T20:05:13Z ERROR livekit::rtc_engine] resuming connection... attempt: 1\n")
+            os.write(2, b"[2026-11-29T20:05:13Z DEBUG livekit::room] what RUST_LOG asked for\n")
             child = multiprocessing.get_context("spawn").Process(target=shout)
             child.start()
             child.join()
@@ -205,6 +206,7 @@ def test_whatever_a_process_and_its_children_write_becomes_lines_of_the_log(
     assert said["voiceagent.stdout", "INFO"] == "from a library in C"
     assert said["voiceagent.stderr", "ERROR"].splitlines()[-1] == "ValueError: boom"
     assert said["voiceagent.stderr", "WARNING"] == "a warning\nin two lines"
-    assert said["livekit", "WARNING"] == "livekit::rtc_engine: received session close: Resume"
-    assert said["livekit", "ERROR"] == "livekit::rtc_engine: resuming connection... attempt: 1"
+    assert said["livekit.native", "WARNING"] == "livekit::rtc_engine: received session close: Resume"
+    assert said["livekit.native", "DEBUG"] == "livekit::room: what RUST_LOG asked for"
+    assert said["livekit.native", "ERROR"] == "livekit::rtc_engine: resuming connection... attempt: 1"
     assert last == "not a line any more"

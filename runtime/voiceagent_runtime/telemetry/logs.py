@@ -125,4 +125,5 @@ def configure(level: int, style: Literal["json", "text"]) -> logging.StreamHandl
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in ("livekit.agents", "livekit.plugins"):
         logging.getLogger(name).setLevel(level)
+    logging.getLogger("livekit.native").setLevel(logging.DEBUG)  # RUST_LOG has decided already
     return handler

@@ -86,7 +86,9 @@ class _Reader:
         for line in text[:LONGEST].decode(errors="replace").splitlines():
             if native := _NATIVE.fullmatch(line):
                 level, module, message = native.groups()
-                logging.getLogger("livekit").log(_NATIVE_LEVELS.get(level, logging.DEBUG), "%s: %s", module, message)
+                logging.getLogger("livekit.native").log(
+                    _NATIVE_LEVELS.get(level, logging.DEBUG), "%s: %s", module, message
+                )
             else:
                 rest.append(line)
         if said := "\n".join(rest).strip():

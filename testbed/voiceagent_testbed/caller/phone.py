@@ -69,12 +69,13 @@ def keep_quiet() -> None:
 def quicken() -> None:
     """Have LiveKit's client hand its log to nobody: Python would be called some 4,500 times for joining a room, and
     several callers at once would measure how long they wait for each other."""
-    wanted = os.environ.pop("RUST_LOG", None)
+    before = os.environ.get("RUST_LOG")
     os.environ["RUST_LOG"] = "off"  # read as the client is loaded, and not for the workers that this process may start
     client = _ffi_client.FfiClient.instance
-    del os.environ["RUST_LOG"]
-    if wanted is not None:
-        os.environ["RUST_LOG"] = wanted
+    if before is None:
+        del os.environ["RUST_LOG"]
+    else:
+        os.environ["RUST_LOG"] = before
     client._ffi_lib.livekit_ffi_initialize(_ffi_client.ffi_event_callback, False, b"python", __version__.encode())
 
 

@@ -100,7 +100,9 @@ async def test_a_call_goes_on_while_the_worker_has_lost_livekit_and_registers_ag
             worker.lines("back in the room"),
         )
         assert broke["call"] == back["call"]
-        assert '"logger": "livekit", "message": "livekit::rtc_engine: ' in worker.output(), "the client's own words"
+        assert '"logger": "livekit.native", "message": "livekit::rtc_engine: ' in worker.output(), (
+            "the client's own words"
+        )
         line.heard.clear()
         await line.says(await asyncio.to_thread(lambda: Voice.load().speak("What are your hours?", sample_rate=48000)))
         await line.hears_the_agent()
