@@ -2,7 +2,7 @@
 
 The SDK paces the transcript by it, which is how an interrupted agent knows what was heard. It looks at each second of
 the agent's speech ten times over, one short Fourier transform after the other, on the event loop that everything
-audible runs on: a third of all CPU time of a call's Python code. The numbers here are the same.
+audible runs on: four tenths of the CPU time of a call's Python code. The numbers here are the same.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ LONGEST = 16 * 1024
 
 # A record of LiveKit's native client (env_logger): time, level and module, then what happened.
 _NATIVE = re.compile(r"\[\S+Z (ERROR|WARN|INFO|DEBUG|TRACE) +(\S+)\] (.*)")
-_NATIVE_LEVELS = {"ERROR": logging.ERROR, "WARN": logging.WARNING, "INFO": logging.INFO}
 _STREAMS = {1: ("voiceagent.stdout", logging.INFO), 2: ("voiceagent.stderr", logging.WARNING)}
 
 
@@ -82,13 +81,11 @@ class _Reader:
                 text = b""
 
     def _log(self, text: bytes) -> None:
-        rest = []
+        levels, rest = logging.getLevelNamesMapping(), []
         for line in text[:LONGEST].decode(errors="replace").splitlines():
             if native := _NATIVE.fullmatch(line):
                 level, module, message = native.groups()
-                logging.getLogger("livekit.native").log(
-                    _NATIVE_LEVELS.get(level, logging.DEBUG), "%s: %s", module, message
-                )
+                logging.getLogger("livekit.native").log(levels.get(level, logging.DEBUG), "%s: %s", module, message)
             else:
                 rest.append(line)
         if said := "\n".join(rest).strip():

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cache
+from unittest.mock import patch
 
 import numpy as np
 from livekit import api, rtc
@@ -69,13 +70,8 @@ def keep_quiet() -> None:
 def quicken() -> None:
     """Have LiveKit's client hand its log to nobody: Python would be called some 4,500 times for joining a room, and
     several callers at once would measure how long they wait for each other."""
-    before = os.environ.get("RUST_LOG")
-    os.environ["RUST_LOG"] = "off"  # read as the client is loaded, and not for the workers that this process may start
-    client = _ffi_client.FfiClient.instance
-    if before is None:
-        del os.environ["RUST_LOG"]
-    else:
-        os.environ["RUST_LOG"] = before
+    with patch.dict(os.environ, RUST_LOG="off"):  # not for the workers that this process may start
+        client = _ffi_client.FfiClient.instance
     client._ffi_lib.livekit_ffi_initialize(_ffi_client.ffi_event_callback, False, b"python", __version__.encode())
 
 
